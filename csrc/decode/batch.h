@@ -1,0 +1,58 @@
+// The running batch of one worker: sentences enter when there is room and leave as soon as they are
+// done, whatever the others do. Sentences of several jobs may run side by side.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "decode/job.h"
+#include "decode/search.h"
+#include "nn/decoder.h"
+#include "nn/encoder.h"
+
+namespace pytransformer::decode {
+
+// A sentence taken from a job.
+struct Ticket {
+  std::shared_ptr<Job> job;
+  size_t index;
+  const std::vector<int32_t>& source() const { return job->source(index); }
+};
+
+class Batch {
+ public:
+  Batch(const nn::Model& model, nn::Team& team)
+      : model_(model), encoder_(model, team), decoder_(model, team) {}
+
+  bool empty() const { return active_.empty(); }
+  int64_t sentences() const { return static_cast<int64_t>(active_.size()); }
+  int64_t source_tokens() const;
+
+  // Encodes the sentences and lets them take part in the next step.
+  void admit(std::vector<Ticket> tickets);
+  // Decodes one token of every live hypothesis; delivers what is done, drops what was cancelled.
+  void step();
+  // Hands the error to the jobs of all sentences and drops them.
+  void fail(const std::exception_ptr& error);
+
+ private:
+  struct Active {
+    Ticket ticket;
+    std::unique_ptr<nn::CrossCache> cross;
+    Search search;
+  };
+
+  void encode(std::span<Ticket> group);
+  void gather();
+  void advance();
+
+  const nn::Model& model_;
+  nn::Encoder encoder_;
+  nn::Decoder decoder_;
+  std::vector<std::unique_ptr<Active>> active_;
+  std::vector<nn::StepRow> rows_;
+  std::vector<nn::StepSentence> sentences_;
+  nn::StepOutput output_ = {};
+};
+
+}  // namespace pytransformer::decode

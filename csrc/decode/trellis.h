@@ -1,0 +1,39 @@
+// The tokens decoded so far for one sentence, as a tree of slots of its self-attention cache.
+// A hypothesis is a path from the root to a slot. Slots that no hypothesis holds are freed.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "nn/cache.h"
+
+namespace pytransformer::decode {
+
+class Trellis {
+ public:
+  explicit Trellis(const nn::StackSpec& decoder) : cache_(decoder) {}
+
+  nn::SelfCache& cache() { return cache_; }
+
+  // A slot for `token` behind `parent` (-1: at the root). It takes over the caller's hold on the
+  // parent and comes with one hold of its own.
+  int32_t append(int32_t parent, int32_t token);
+  void hold(int32_t slot) { ++nodes_[static_cast<size_t>(slot)].holds; }
+  // Gives up one hold; what nobody holds any more is freed, up to the first slot that is held.
+  void release(int32_t slot);
+
+  int32_t parent(int32_t slot) const { return nodes_[static_cast<size_t>(slot)].parent; }
+  int32_t token(int32_t slot) const { return nodes_[static_cast<size_t>(slot)].token; }
+
+ private:
+  struct Node {
+    int32_t token = 0;
+    int32_t parent = -1;
+    int32_t holds = 0;
+  };
+
+  nn::SelfCache cache_;
+  std::vector<Node> nodes_;  // by slot
+};
+
+}  // namespace pytransformer::decode

@@ -1,0 +1,227 @@
+// C = activation(A B^T + bias) + residual, with B in panels of 16 outputs.
+//
+// Every output element has one accumulator, fed in the order of k, so the bits of a row depend
+// neither on the number of rows nor on how the product is cut. Two ways to cut it:
+// - few rows: each group of panels is streamed from memory once, for all rows; A is read where it
+//   lies. Bound by memory, so several panels are read at once and prefetched.
+// - many rows: A is packed in tiles of rows; a group of panels is used for all tiles of a block of
+//   rows that stays in the second-level cache. Bound by arithmetic.
+#pragma once
+
+#include "kernels/activation.h"
+
+namespace pytransformer::kernels {
+namespace {
+
+// Tiles of many rows: panels at once, and rows so that accumulators, weights and one number of A
+// fill the registers.
+constexpr int kTilePanels = kRegisters >= 32 ? 2 : 1;
+constexpr int kTileRows = kRegisters >= 32 ? 12 : kRegisters - 2;
+// Few rows: rows that share one pass over the weights.
+constexpr int kPassRows = kRegisters >= 32 ? 8 : kTileRows;
+// Panels at once: as many as the registers hold, so that the accumulators hide each other's latency.
+constexpr int pass_panels(int rows) {
+  int panels = kRegisters >= 32 ? 8 : 4;
+  while (panels > 1 && panels * rows > kRegisters * 3 / 4) panels /= 2;
+  return panels;
+}
+// Bytes of A that a block of rows may fill.
+constexpr int64_t kBlockBytes = 512 * 1024;
+// Cache lines of weights that are asked for before they are needed.
+constexpr int64_t kLinesAhead = 64;
+
+constexpr int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// `rows` cut in `parts` parts whose sizes differ by at most one.
+struct BalancedCut {
+  int64_t rows;
+  int64_t parts;
+
+  int64_t begin(int64_t part) const {
+    return part * (rows / parts) + smaller(part, rows % parts);
+  }
+};
+
+template <int kRows>
+struct StridedRows {
+  const float* a;
+  int64_t lda;
+  float at(int row, int64_t i) const { return a[row * lda + i]; }
+};
+
+template <int kRows>
+struct PackedRows {
+  const float* a;
+  float at(int row, int64_t i) const { return a[i * kRows + row]; }
+};
+
+template <int kRows, int kPanels>
+struct Accumulators {
+  F32x16 v[kRows][kPanels];
+};
+
+// Adds the products of k in [begin, end). With kPrefetch, `ahead` is what to fetch, laid out as b.
+template <int kRows, int kPanels, bool kPrefetch, typename A>
+inline void multiply(const A& a, const Panels& b, int64_t begin, int64_t end, const float* ahead,
+                     Accumulators<kRows, kPanels>& acc) {
+  for (int64_t i = begin; i < end; ++i) {
+    F32x16 w[kPanels];
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+      w[p] = load(b.data + p * b.panel_stride + i * b.k_stride);
+      if constexpr (kPrefetch) prefetch(ahead + p * b.panel_stride + (i - begin) * b.k_stride);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const F32x16 x = broadcast(a.at(r, i));
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) acc.v[r][p] = fma(x, w[p], acc.v[r][p]);
+    }
+  }
+}
+
+inline bool is_plain(const GemmArgs& args) {
+  return args.bias == nullptr && args.residual == nullptr && args.activation == Activation::none;
+}
+
+// Bias, activation and residual of one tile, on its way from the first-level cache to C.
+[[gnu::noinline]] void finish_tile(const GemmArgs& args, float* tile, int64_t row, int64_t rows,
+                                   int64_t panel, int64_t panels) {
+  const int64_t width = panels * kLanes;
+  const int64_t column = panel * kLanes;
+  if (args.bias != nullptr) {
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t i = 0; i < width; i += kLanes) {
+        store(tile + r * width + i, load(tile + r * width + i) + load(args.bias + column + i));
+      }
+    }
+  }
+  activate(args.activation, tile, rows * width);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < width; i += kLanes) {
+      F32x16 x = load(tile + r * width + i);
+      if (args.residual != nullptr) {
+        x = x + load(args.residual + (row + r) * args.ldr + column + i);
+      }
+      store(args.c + (row + r) * args.ldc + column + i, x);
+    }
+  }
+}
+
+template <int kRows, int kPanels>
+inline void store_tile(const GemmArgs& args, const Accumulators<kRows, kPanels>& acc, int64_t row,
+                       int64_t panel) {
+  const bool plain = is_plain(args);
+  alignas(64) float tile[kRows * kPanels * kLanes];
+  float* out = plain ? args.c + row * args.ldc + panel * kLanes : tile;
+  const int64_t ld = plain ? args.ldc : kPanels * kLanes;
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) store(out + r * ld + p * kLanes, acc.v[r][p]);
+  }
+  if (!plain) finish_tile(args, tile, row, kRows, panel, kPanels);
+}
+
+inline Panels from_panel(const Panels& b, int64_t panel) {
+  return {b.data + panel * b.panel_stride, b.panel_stride, b.k_stride};
+}
+
+// Rows [row, row + kRows) of all panels from `panel` on, kPanels at a time; then the rest, with half
+// as many at a time.
+template <int kRows, int kPanels, bool kPrefetch>
+void stream_panels(const GemmArgs& args, int64_t row, int64_t panel) {
+  constexpr int64_t kDistance = kLinesAhead / kPanels;
+  const StridedRows<kRows> a = {args.a + row * args.lda, args.lda};
+  for (; panel + kPanels <= args.panels; panel += kPanels) {
+    Accumulators<kRows, kPanels> acc = {};
+    const Panels b = from_panel(args.b, panel);
+    if constexpr (kPrefetch) {
+      // The last lines of these panels fetch the first ones of the next.
+      const int64_t turn = args.k > kDistance ? args.k - kDistance : 0;
+      const float* next = from_panel(b, panel + 2 * kPanels <= args.panels ? kPanels : 0).data;
+      multiply<kRows, kPanels, true>(a, b, 0, turn, b.data + kDistance * b.k_stride, acc);
+      multiply<kRows, kPanels, true>(a, b, turn, args.k, next, acc);
+    } else {
+      multiply<kRows, kPanels, false>(a, b, 0, args.k, nullptr, acc);
+    }
+    store_tile(args, acc, row, panel);
+  }
+  if constexpr (kPanels > 1) stream_panels<kRows, kPanels / 2, kPrefetch>(args, row, panel);
+}
+
+template <bool kPrefetch, int kRows = kPassRows>
+void stream_pass(const GemmArgs& args, int64_t row, int64_t rows) {
+  if (rows == kRows) return stream_panels<kRows, pass_panels(kRows), kPrefetch>(args, row, 0);
+  if constexpr (kRows > 1) stream_pass<kPrefetch, kRows - 1>(args, row, rows);
+}
+
+template <bool kPrefetch>
+void gemm_stream(const GemmArgs& args) {
+  const BalancedCut cut = {args.m, ceil_divide(args.m, kPassRows)};
+  for (int64_t part = 0; part < cut.parts; ++part) {
+    stream_pass<kPrefetch>(args, cut.begin(part), cut.begin(part + 1) - cut.begin(part));
+  }
+}
+
+BalancedCut tiles_of(int64_t m) { return {m, ceil_divide(m, kTileRows)}; }
+
+int64_t row_tiles(int64_t m) { return tiles_of(m).parts; }
+
+void pack_rows(const float* a, int64_t lda, int64_t m, int64_t k, int64_t tile_begin,
+               int64_t tile_end, float* out) {
+  const BalancedCut cut = tiles_of(m);
+  for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
+    const int64_t row = cut.begin(tile);
+    const int64_t rows = cut.begin(tile + 1) - row;
+    float* packed = out + row * k;
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t i = 0; i < k; ++i) packed[i * rows + r] = a[(row + r) * lda + i];
+    }
+  }
+}
+
+template <int kPanels, int kRows = kTileRows>
+void packed_tile(const GemmArgs& args, int64_t row, int64_t rows, int64_t panel) {
+  if (rows == kRows) {
+    Accumulators<kRows, kPanels> acc = {};
+    const PackedRows<kRows> a = {args.packed_a + row * args.k};
+    multiply<kRows, kPanels, false>(a, from_panel(args.b, panel), 0, args.k, nullptr, acc);
+    store_tile(args, acc, row, panel);
+    return;
+  }
+  if constexpr (kRows > 1) packed_tile<kPanels, kRows - 1>(args, row, rows, panel);
+}
+
+template <int kPanels>
+void packed_panels(const GemmArgs& args, const BalancedCut& cut, int64_t tile_begin,
+                   int64_t tile_end, int64_t panel) {
+  for (; panel + kPanels <= args.panels; panel += kPanels) {
+    for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
+      packed_tile<kPanels>(args, cut.begin(tile), cut.begin(tile + 1) - cut.begin(tile), panel);
+    }
+  }
+  if constexpr (kPanels > 1) packed_panels<kPanels / 2>(args, cut, tile_begin, tile_end, panel);
+}
+
+void gemm_packed(const GemmArgs& args) {
+  const BalancedCut cut = tiles_of(args.m);
+  const int64_t tile_bytes = kTileRows * args.k * static_cast<int64_t>(sizeof(float));
+  const int64_t blocks = ceil_divide(cut.parts * tile_bytes, kBlockBytes);
+  const BalancedCut tiles = {cut.parts, smaller(blocks > 0 ? blocks : 1, cut.parts)};
+  for (int64_t block = 0; block < tiles.parts; ++block) {
+    packed_panels<kTilePanels>(args, cut, tiles.begin(block), tiles.begin(block + 1), 0);
+  }
+}
+
+void gemm(const GemmArgs& args) {
+  if (args.m > kMaxStreamRows) {
+    gemm_packed(args);
+  } else if (args.m > 0) {
+    gemm_stream<true>(args);
+  }
+}
+
+}  // namespace
+}  // namespace pytransformer::kernels

@@ -1,0 +1,53 @@
+// The table of the instruction set whose vec_*.h was included before. What this file and those it
+// includes define is local to the translation unit: code that needs an instruction set must never be
+// handed by the linker to a caller on a processor without it.
+#pragma once
+
+#include "kernels/activation.h"
+#include "kernels/attention.h"
+#include "kernels/elementary.h"
+#include "kernels/embed.h"
+#include "kernels/gemm.h"
+#include "kernels/kernels.h"
+#include "kernels/layer_norm.h"
+#include "kernels/logits.h"
+#include "kernels/probe.h"
+#include "kernels/softmax.h"
+
+namespace pytransformer::kernels {
+namespace {
+
+// What the compiler was told, not what the file is called.
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+constexpr char kCompiledIsa[] = "avx512";
+#elif defined(__AVX2__) && defined(__FMA__)
+constexpr char kCompiledIsa[] = "avx2";
+#else
+constexpr char kCompiledIsa[] = "portable";
+#endif
+
+constexpr Table kTable = {
+    .isa = kIsa,
+    .compiled_isa = kCompiledIsa,
+    .gemm = gemm,
+    .row_tiles = row_tiles,
+    .pack_rows = pack_rows,
+    .layer_norm = layer_norm,
+    .softmax = softmax,
+    .activate = activate,
+    .exp = apply<exp>,
+    .tanh = apply<tanh>,
+    .erf = apply<erf>,
+    .pack_keys = pack_keys,
+    .attention_scratch = attention_scratch,
+    .attention = attention,
+    .attention_cached = attention_cached,
+    .embed = embed,
+    .reduce_logits = reduce_logits,
+    .log_sum_exp = log_sum_exp,
+    .probe_arithmetic = probe_arithmetic,
+    .probe_reads = probe_reads,
+};
+
+}  // namespace
+}  // namespace pytransformer::kernels

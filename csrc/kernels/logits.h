@@ -1,0 +1,83 @@
+// The reduction of a tile of logits to its best candidates and its share of the softmax's sum.
+#pragma once
+
+#include "kernels/softmax.h"
+
+namespace pytransformer::kernels {
+namespace {
+
+// Whether a stands before b: higher logit first, then lower id. NaN stands before nothing.
+inline bool before(float a, int32_t a_id, float b, int32_t b_id) {
+  return a > b || (a == b && a_id < b_id);
+}
+
+inline void enter(TopK& top, float logit, int32_t id) {
+  if (logit != logit || top.capacity == 0) return;
+  if (top.count == top.capacity) {
+    const int32_t last = top.count - 1;
+    if (!before(logit, id, top.logits[last], top.ids[last])) return;
+    --top.count;
+  }
+  int32_t place = top.count++;
+  for (; place > 0 && before(logit, id, top.logits[place - 1], top.ids[place - 1]); --place) {
+    top.logits[place] = top.logits[place - 1];
+    top.ids[place] = top.ids[place - 1];
+  }
+  top.logits[place] = logit;
+  top.ids[place] = id;
+}
+
+// What a logit must reach to be worth a look.
+inline F32x16 threshold(const TopK& top) {
+  return broadcast(top.count < top.capacity ? -kInfinity : top.logits[top.count - 1]);
+}
+
+inline void reduce_top(const float* logits, int64_t count, int32_t first_id, TopK& top) {
+  F32x16 bar = threshold(top);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int64_t left = count - i < kLanes ? count - i : kLanes;
+    const F32x16 x = load_columns(logits, i, count, -kInfinity);
+    uint32_t candidates = bits(at_least(x, bar)) & ((1u << left) - 1u);
+    if (candidates == 0) continue;
+    for (; candidates != 0; candidates &= candidates - 1) {
+      const int64_t place = i + __builtin_ctz(candidates);
+      enter(top, logits[place], first_id + static_cast<int32_t>(place));
+    }
+    bar = threshold(top);
+  }
+}
+
+inline float largest_logit(const float* logits, int64_t count) {
+  F32x16 largest = broadcast(-kInfinity);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    largest = max(load_columns(logits, i, count, -kInfinity), largest);
+  }
+  return maximum(largest);
+}
+
+void reduce_logits(const float* logits, int64_t count, int32_t first_id, float* max, float* sum,
+                   TopK* top) {
+  reduce_top(logits, count, first_id, *top);
+  if (sum == nullptr) return;
+  *max = largest_logit(logits, count);
+  const F32x16 sums_by_lane = exp_sums(logits, count, broadcast(*max), nullptr);
+  // All logits may be forbidden (-infinity); their differences would be NaN.
+  *sum = *max == -kInfinity ? 0.0f : kernels::sum(sums_by_lane);
+}
+
+float log_sum_exp(const float* max, const float* sum, int64_t tiles) {
+  const float largest = largest_logit(max, tiles);
+  if (largest == -kInfinity) return largest;
+  F32x16 total = broadcast(0.0f);
+  for (int64_t t = 0; t < tiles; t += kLanes) {
+    const F32x16 share = exp(load_columns(max, t, tiles, -kInfinity) - broadcast(largest));
+    total = fma(load_columns(sum, t, tiles, 0.0f), share, total);
+  }
+  const float all = kernels::sum(total);
+  // Not a positive finite number where a logit was NaN or infinite.
+  if (!(all > 0.0f && all < kInfinity)) return all;
+  return static_cast<float>(static_cast<double>(largest) + log(static_cast<double>(all)));
+}
+
+}  // namespace
+}  // namespace pytransformer::kernels

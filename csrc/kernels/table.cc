@@ -1,0 +1,25 @@
+#include "kernels/kernels.h"
+
+namespace pytransformer::kernels {
+
+// One translation unit per instruction set, isa_*.cc.
+const Table& table_portable();
+#ifdef PYTRANSFORMER_X86
+const Table& table_avx2();
+const Table& table_avx512();
+#endif
+
+const Table& table(simd::Isa isa) {
+  switch (isa) {
+#ifdef PYTRANSFORMER_X86
+    case simd::Isa::avx512:
+      return table_avx512();
+    case simd::Isa::avx2:
+      return table_avx2();
+#endif
+    default:
+      return table_portable();
+  }
+}
+
+}  // namespace pytransformer::kernels

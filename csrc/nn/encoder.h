@@ -1,0 +1,47 @@
+// The encoder over a packed batch: rows of all sentences stand one under another, without padding.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "nn/cache.h"
+#include "nn/layers.h"
+#include "nn/model.h"
+#include "nn/team.h"
+
+namespace pytransformer::nn {
+
+class Encoder {
+ public:
+  Encoder(const Model& model, Team& team) : model_(model), team_(team) {}
+
+  // Encodes the sentences (ids, end token included, at most max_length of them each).
+  // The states [sum of lengths, width] stay valid until the next call.
+  Rows run(std::span<const std::span<const int32_t>> sentences);
+
+  // Fills one cache per sentence of the last run with the keys and values of all decoder layers.
+  void fill(std::span<CrossCache* const> caches);
+
+ private:
+  struct Sentence {
+    int64_t first_row;
+    int64_t length;
+  };
+
+  void attend(const Thread& thread, const StackBuffers& buffers);
+  void project(const Thread& thread, const StackBuffers& buffers, Rows key_value,
+               std::span<CrossCache* const> caches);
+
+  const Model& model_;
+  Team& team_;
+  StackWorkspace workspace_;
+  GrowingBuffer scratch_;    // [threads, scratch_size_]
+  GrowingBuffer key_value_;  // keys and values of one decoder layer
+  int64_t scratch_size_ = 0;
+  int64_t rows_ = 0;
+  std::vector<Sentence> sentences_;
+  std::vector<int32_t> ids_;
+  std::vector<int32_t> positions_;
+};
+
+}  // namespace pytransformer::nn

@@ -1,0 +1,99 @@
+// The weights of one model: views into the native file, found by name and checked once.
+// Immutable; shared by all workers.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "io/native_file.h"
+#include "kernels/kernels.h"
+#include "nn/spec.h"
+
+namespace pytransformer::nn {
+
+// y = W x + b; W [outputs, inputs] in panels, both sizes padded.
+struct Linear {
+  kernels::Panels weight;
+  const float* bias;  // [outputs] or null
+  int64_t outputs;
+  int64_t inputs;
+
+  int64_t panels() const { return outputs / kernels::kLanes; }
+};
+
+struct LayerNorm {
+  const float* weight;  // [padded(d_model)]
+  const float* bias;
+};
+
+struct SelfAttention {
+  Linear qkv;  // query, key and value, each [heads_width], one behind another
+  Linear output;
+  LayerNorm norm;
+};
+
+struct CrossAttention {
+  Linear query;
+  Linear output;
+  LayerNorm norm;
+};
+
+struct FeedForward {
+  Linear up;
+  Linear down;
+  LayerNorm norm;
+};
+
+struct Embedding {
+  kernels::Panels weight;  // [vocab_size, d_model]
+  LayerNorm norm;          // null pointers unless embedding_norm
+  const float* positions;  // [max_length, width], row 0 is the first token's; null if none
+};
+
+struct EncoderLayer {
+  SelfAttention self_attention;
+  FeedForward feed_forward;
+};
+
+struct DecoderLayer {
+  SelfAttention self_attention;
+  CrossAttention cross_attention;
+  FeedForward feed_forward;
+};
+
+class Model {
+ public:
+  // Throws io::FormatError that lists every tensor missing, left over or of a wrong shape.
+  explicit Model(std::shared_ptr<const io::NativeFile> file);
+
+  const ModelSpec& spec() const { return spec_; }
+  const io::NativeFile& file() const { return *file_; }
+  int64_t num_parameters() const { return num_parameters_; }
+
+  const Embedding& encoder_embedding() const { return encoder_embedding_; }
+  const Embedding& decoder_embedding() const { return decoder_embedding_; }
+  const std::vector<EncoderLayer>& encoder_layers() const { return encoder_layers_; }
+  const std::vector<DecoderLayer>& decoder_layers() const { return decoder_layers_; }
+  const LayerNorm& encoder_norm() const { return encoder_norm_; }  // null unless final_norm
+  const LayerNorm& decoder_norm() const { return decoder_norm_; }
+  // Keys and values of all decoder layers from the encoder's states, layer by layer.
+  const Linear& cross_key_value() const { return cross_key_value_; }
+  const Linear& output() const { return output_; }
+
+ private:
+  std::shared_ptr<const io::NativeFile> file_;
+  ModelSpec spec_;
+  int64_t num_parameters_ = 0;
+  Embedding encoder_embedding_ = {};
+  Embedding decoder_embedding_ = {};
+  std::vector<EncoderLayer> encoder_layers_;
+  std::vector<DecoderLayer> decoder_layers_;
+  LayerNorm encoder_norm_ = {};
+  LayerNorm decoder_norm_ = {};
+  Linear cross_key_value_ = {};
+  Linear output_ = {};
+  std::vector<float> encoder_table_;  // sinusoids; empty for learned or no positions
+  std::vector<float> decoder_table_;
+};
+
+}  // namespace pytransformer::nn

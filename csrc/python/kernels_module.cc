@@ -1,0 +1,411 @@
+// The kernels of one instruction set as Python functions on arrays, for tests and benchmarks.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "python/bindings.h"
+#include "simd/aligned.h"
+#include "simd/isa.h"
+
+namespace py = pybind11;
+
+namespace pytransformer::python {
+namespace {
+
+using kernels::padded;
+using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using Ints = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
+using Buffer = simd::AlignedBuffer<float>;
+
+void require(bool condition, const std::string& message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+void require_dimensions(const py::array& x, py::ssize_t dimensions, const char* name) {
+  require(x.ndim() == dimensions, std::string(name) + " must have " + std::to_string(dimensions) +
+                                      " dimensions, not " + std::to_string(x.ndim()));
+}
+
+// A matrix [rows, columns] with rows padded(columns) apart, zero in the padding.
+struct PaddedMatrix {
+  explicit PaddedMatrix(const Floats& x, const char* name) {
+    require_dimensions(x, 2, name);
+    rows = x.shape(0);
+    columns = x.shape(1);
+    ld = padded(columns);
+    data = Buffer::zeros(static_cast<size_t>(rows * ld));
+    for (int64_t r = 0; r < rows; ++r) {
+      std::copy_n(x.data() + r * columns, columns, data.data() + r * ld);
+    }
+  }
+
+  Floats array() const {
+    Floats result({rows, columns});
+    for (int64_t r = 0; r < rows; ++r) {
+      std::copy_n(data.data() + r * ld, columns, result.mutable_data() + r * columns);
+    }
+    return result;
+  }
+
+  int64_t rows, columns, ld;
+  Buffer data;
+};
+
+Buffer padded_vector(const Floats& x, int64_t size, const char* name) {
+  require_dimensions(x, 1, name);
+  require(x.shape(0) == size, std::string(name) + " must have " + std::to_string(size) +
+                                  " numbers, not " + std::to_string(x.shape(0)));
+  Buffer result = Buffer::zeros(static_cast<size_t>(padded(size)));
+  std::copy_n(x.data(), size, result.data());
+  return result;
+}
+
+kernels::Activation parse_activation(const std::string& name) {
+  if (name == "none") return kernels::Activation::none;
+  if (name == "relu") return kernels::Activation::relu;
+  if (name == "gelu") return kernels::Activation::gelu;
+  if (name == "gelu_tanh") return kernels::Activation::gelu_tanh;
+  if (name == "silu") return kernels::Activation::silu;
+  throw std::invalid_argument("unknown activation '" + name +
+                              "'; known are none, relu, gelu, gelu_tanh, silu");
+}
+
+kernels::Panels panels_of(const Floats& packed) {
+  require_dimensions(packed, 3, "packed");
+  require(packed.shape(2) == kernels::kLanes, "packed must have the shape [n / 16, k, 16]");
+  return {packed.data(), packed.shape(1) * kernels::kLanes, kernels::kLanes};
+}
+
+class Kernels {
+ public:
+  explicit Kernels(const std::string& isa) : table_(kernels::table(simd::parse_isa(isa))) {}
+
+  std::string isa() const { return std::string(simd::name(table_.isa)); }
+  std::string compiled_isa() const { return table_.compiled_isa; }
+
+  Floats exp(const Floats& x) const { return elementwise(x, table_.exp); }
+  Floats tanh(const Floats& x) const { return elementwise(x, table_.tanh); }
+  Floats erf(const Floats& x) const { return elementwise(x, table_.erf); }
+
+  Floats activation(const std::string& name, const Floats& x) const {
+    const kernels::Activation kind = parse_activation(name);
+    return elementwise(
+        x, [&](float* data, int64_t count) { table_.activate(kind, data, count); });
+  }
+
+  Floats softmax(const Floats& x) const {
+    PaddedMatrix rows(x, "x");
+    table_.softmax(rows.data.data(), rows.rows, rows.columns, rows.ld);
+    return rows.array();
+  }
+
+  Floats layer_norm(const Floats& x, const Floats& weight, const Floats& bias,
+                    float epsilon) const {
+    PaddedMatrix rows(x, "x");
+    require(rows.columns > 0, "x must have at least one column");
+    const Buffer w = padded_vector(weight, rows.columns, "weight");
+    const Buffer b = padded_vector(bias, rows.columns, "bias");
+    table_.layer_norm({.rows = rows.rows,
+                       .columns = rows.columns,
+                       .x = rows.data.data(),
+                       .ldx = rows.ld,
+                       .weight = w.data(),
+                       .bias = b.data(),
+                       .epsilon = epsilon,
+                       .y = rows.data.data(),
+                       .ldy = rows.ld});
+    return rows.array();
+  }
+
+  Floats gemm(const Floats& a, const Floats& packed, const std::optional<Floats>& bias,
+              const std::optional<Floats>& residual, const std::string& activation) const {
+    kernels::GemmArgs args = product(a, packed);
+    const int64_t columns = args.panels * kernels::kLanes;
+    args.activation = parse_activation(activation);
+    if (bias) {
+      require_dimensions(*bias, 1, "bias");
+      require(bias->shape(0) == columns, "bias must have one number for each output");
+      args.bias = bias->data();
+    }
+    if (residual) {
+      require_dimensions(*residual, 2, "residual");
+      require(residual->shape(0) == args.m && residual->shape(1) == columns,
+              "residual must have the shape of the result");
+      args.residual = residual->data();
+      args.ldr = columns;
+    }
+    Floats result({args.m, columns});
+    args.c = result.mutable_data();
+    Buffer packed_a;
+    run_product(args, packed_a);
+    return result;
+  }
+
+  // Seconds of each of `repeats` products, packing of A included.
+  std::vector<double> gemm_seconds(const Floats& a, const Floats& packed, int64_t repeats) const {
+    kernels::GemmArgs args = product(a, packed);
+    Buffer c = Buffer::zeros(static_cast<size_t>(args.m * args.ldc));
+    Buffer packed_a(static_cast<size_t>(args.m * args.k));
+    args.c = c.data();
+    return seconds(repeats, [&] { run_product(args, packed_a); });
+  }
+
+  Floats attention(const Floats& query, const Floats& key, const Floats& value,
+                   float scale) const {
+    check_keys(key, value);
+    require_dimensions(query, 2, "query");
+    require(query.shape(1) == key.shape(1), "query and key must have the same width");
+    const int64_t keys = key.shape(0);
+    const int64_t dim = key.shape(1);
+    Buffer packed_keys(static_cast<size_t>(padded(keys) * dim));
+    table_.pack_keys(key.data(), dim, keys, dim, packed_keys.data());
+    Buffer scratch(static_cast<size_t>(table_.attention_scratch(keys)));
+    Floats out({query.shape(0), query.shape(1)});
+    table_.attention({.queries = query.shape(0),
+                      .keys = keys,
+                      .dim = dim,
+                      .scale = scale,
+                      .q = query.data(),
+                      .ldq = dim,
+                      .packed_keys = packed_keys.data(),
+                      .v = value.data(),
+                      .ldv = dim,
+                      .out = out.mutable_data(),
+                      .ldo = dim,
+                      .scratch = scratch.data()});
+    return out;
+  }
+
+  Floats attention_cached(const Floats& query, const Floats& key, const Floats& value,
+                          const Ints& slots, float scale) const {
+    check_keys(key, value);
+    require_dimensions(query, 1, "query");
+    require_dimensions(slots, 1, "slots");
+    const int64_t dim = query.shape(0);
+    const int64_t count = slots.shape(0);
+    require(dim == key.shape(1), "query and key must have the same width");
+    require(count > 0, "slots must not be empty");
+    for (int64_t i = 0; i < count; ++i) {
+      require(slots.data()[i] >= 0 && slots.data()[i] < key.shape(0), "slots must be rows of key");
+    }
+    // Key and value of a slot lie side by side.
+    const int64_t row = 2 * dim;
+    const int64_t chunk = kernels::kSlotsPerChunk * row;
+    const int64_t capacity = padded(key.shape(0));
+    Buffer cache = Buffer::zeros(static_cast<size_t>(capacity * row));
+    for (int64_t i = 0; i < key.shape(0); ++i) {
+      std::copy_n(key.data() + i * dim, dim, cache.data() + i * row);
+      std::copy_n(value.data() + i * dim, dim, cache.data() + i * row + dim);
+    }
+    std::vector<const float*> chunks;
+    for (int64_t i = 0; i < capacity / kernels::kSlotsPerChunk; ++i) {
+      chunks.push_back(cache.data() + i * chunk);
+    }
+    Buffer scratch(static_cast<size_t>(padded(count)));
+    Floats out(dim);
+    table_.attention_cached({.heads = 1,
+                             .dim = dim,
+                             .count = count,
+                             .scale = scale,
+                             .q = query.data(),
+                             .chunks = chunks.data(),
+                             .key_offset = 0,
+                             .value_offset = dim,
+                             .row_stride = row,
+                             .slots = slots.data(),
+                             .out = out.mutable_data(),
+                             .scratch = scratch.data()});
+    return out;
+  }
+
+  std::tuple<Ints, Floats, Floats> top_k(const Floats& logits, int32_t k) const {
+    require_dimensions(logits, 2, "logits");
+    const int64_t rows = logits.shape(0);
+    const int64_t columns = logits.shape(1);
+    require(k >= 1 && k <= columns, "k must lie between 1 and the number of columns");
+    Ints ids({rows, static_cast<int64_t>(k)});
+    Floats best({rows, static_cast<int64_t>(k)});
+    Floats log_sums(rows);
+    // NaN is never a candidate, so a row may have fewer than k.
+    std::fill_n(ids.mutable_data(), rows * k, -1);
+    std::fill_n(best.mutable_data(), rows * k, std::numeric_limits<float>::quiet_NaN());
+    const int64_t tiles = (columns + kTopKTile - 1) / kTopKTile;
+    std::vector<float> max(static_cast<size_t>(tiles)), sum(static_cast<size_t>(tiles));
+    for (int64_t r = 0; r < rows; ++r) {
+      kernels::TopK top = {best.mutable_data() + r * k, ids.mutable_data() + r * k, k, 0};
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int64_t first = t * kTopKTile;
+        const size_t tile = static_cast<size_t>(t);
+        table_.reduce_logits(logits.data() + r * columns + first,
+                             std::min(kTopKTile, columns - first), static_cast<int32_t>(first),
+                             &max[tile], &sum[tile], &top);
+      }
+      log_sums.mutable_data()[r] = table_.log_sum_exp(max.data(), sum.data(), tiles);
+    }
+    return {ids, best, log_sums};
+  }
+
+  Floats embed(const Ints& ids, const Floats& packed, float scale,
+               const std::optional<Floats>& positions) const {
+    require_dimensions(ids, 1, "ids");
+    const kernels::Panels embedding = panels_of(packed);
+    const int64_t rows = ids.shape(0);
+    const int64_t k = packed.shape(1);
+    for (int64_t i = 0; i < rows; ++i) {
+      require(ids.data()[i] >= 0 && ids.data()[i] < packed.shape(0) * kernels::kLanes,
+              "ids must be rows of the embedding");
+    }
+    std::vector<int32_t> order(static_cast<size_t>(rows));
+    if (positions) {
+      require_dimensions(*positions, 2, "positions");
+      require(positions->shape(0) >= rows && positions->shape(1) == k,
+              "positions must have a row of k numbers for each id");
+      for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
+    }
+    Floats y({rows, k});
+    table_.embed({.rows = rows,
+                  .k = k,
+                  .ids = ids.data(),
+                  .embedding = embedding,
+                  .scale = scale,
+                  .table = positions ? positions->data() : nullptr,
+                  .positions = order.data(),
+                  .y = y.mutable_data(),
+                  .ldy = k});
+    return y;
+  }
+
+  // Multiplications and additions per second of one core, in 10^9, at best.
+  double peak_gflops() const {
+    constexpr int64_t kRounds = 200000;
+    const std::vector<double> times =
+        seconds(15, [&] { sink_ = sink_ + table_.probe_arithmetic(kRounds); });
+    return 2e-9 * kernels::kProbeProducts * kernels::kLanes * kRounds /
+           *std::min_element(times.begin(), times.end());
+  }
+
+  // 10^9 bytes per second that one core reads of `size_bytes` bytes, at best.
+  double read_gbps(int64_t size_bytes) const {
+    require(size_bytes >= 4096, "size_bytes must be at least 4096");
+    const int64_t count = size_bytes / static_cast<int64_t>(sizeof(float));
+    const Buffer x = Buffer::zeros(static_cast<size_t>(count));
+    const int64_t passes = std::max<int64_t>(1, (int64_t{64} << 20) / size_bytes);
+    const std::vector<double> times = seconds(15, [&] {
+      for (int64_t i = 0; i < passes; ++i) sink_ = sink_ + table_.probe_reads(x.data(), count);
+    });
+    return 1e-9 * static_cast<double>(passes * size_bytes) /
+           *std::min_element(times.begin(), times.end());
+  }
+
+ private:
+  static constexpr int64_t kTopKTile = 256;
+
+  template <typename F>
+  static Floats elementwise(const Floats& x, F function) {
+    Buffer data = Buffer::zeros(static_cast<size_t>(padded(x.size())));
+    std::copy_n(x.data(), x.size(), data.data());
+    function(data.data(), static_cast<int64_t>(data.size()));
+    Floats result(std::vector<py::ssize_t>(x.shape(), x.shape() + x.ndim()));
+    std::copy_n(data.data(), x.size(), result.mutable_data());
+    return result;
+  }
+
+  template <typename F>
+  static std::vector<double> seconds(int64_t repeats, F function) {
+    std::vector<double> times;
+    for (int64_t i = 0; i < repeats; ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      function();
+      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+      times.push_back(taken.count());
+    }
+    return times;
+  }
+
+  static kernels::GemmArgs product(const Floats& a, const Floats& packed) {
+    require_dimensions(a, 2, "a");
+    kernels::GemmArgs args = {};
+    args.b = panels_of(packed);
+    args.m = a.shape(0);
+    args.k = a.shape(1);
+    args.panels = packed.shape(0);
+    require(packed.shape(1) == args.k, "a and packed must have the same k");
+    args.a = a.data();
+    args.lda = args.k;
+    args.ldc = args.panels * kernels::kLanes;
+    return args;
+  }
+
+  void run_product(kernels::GemmArgs& args, Buffer& packed_a) const {
+    if (args.m > kernels::kMaxStreamRows) {
+      packed_a.resize_discard(static_cast<size_t>(args.m * args.k));
+      table_.pack_rows(args.a, args.lda, args.m, args.k, 0, table_.row_tiles(args.m),
+                       packed_a.data());
+      args.packed_a = packed_a.data();
+    }
+    table_.gemm(args);
+  }
+
+  static void check_keys(const Floats& key, const Floats& value) {
+    require_dimensions(key, 2, "key");
+    require_dimensions(value, 2, "value");
+    require(key.shape(0) == value.shape(0) && key.shape(1) == value.shape(1),
+            "key and value must have the same shape");
+    require(key.shape(0) > 0, "there must be at least one key");
+    require(key.shape(1) > 0 && key.shape(1) % kernels::kLanes == 0,
+            "the width of a head must be a multiple of 16");
+  }
+
+  const kernels::Table& table_;
+  // Keeps the compiler from dropping what is only measured.
+  mutable volatile float sink_ = 0.0f;
+};
+
+}  // namespace
+
+void bind_kernels(py::module_& m) {
+  m.def("supported_isas", [] {
+    std::vector<std::string> names;
+    for (const simd::Isa isa : simd::supported_isas()) names.emplace_back(simd::name(isa));
+    return names;
+  });
+  m.def("active_isa", [] { return std::string(simd::name(simd::active_isa())); });
+
+  py::class_<Kernels>(m, "Kernels")
+      .def(py::init<const std::string&>(), py::arg("isa"))
+      .def_property_readonly("isa", &Kernels::isa)
+      .def_property_readonly("compiled_isa", &Kernels::compiled_isa)
+      .def("exp", &Kernels::exp, py::arg("x"))
+      .def("tanh", &Kernels::tanh, py::arg("x"))
+      .def("erf", &Kernels::erf, py::arg("x"))
+      .def("activation", &Kernels::activation, py::arg("name"), py::arg("x"))
+      .def("softmax", &Kernels::softmax, py::arg("x"))
+      .def("layer_norm", &Kernels::layer_norm, py::arg("x"), py::arg("weight"), py::arg("bias"),
+           py::arg("epsilon"))
+      .def("gemm", &Kernels::gemm, py::arg("a"), py::arg("packed"), py::arg("bias") = py::none(),
+           py::arg("residual") = py::none(), py::arg("activation") = "none")
+      .def("gemm_seconds", &Kernels::gemm_seconds, py::arg("a"), py::arg("packed"),
+           py::arg("repeats"))
+      .def("attention", &Kernels::attention, py::arg("query"), py::arg("key"), py::arg("value"),
+           py::arg("scale"))
+      .def("attention_cached", &Kernels::attention_cached, py::arg("query"), py::arg("key"),
+           py::arg("value"), py::arg("slots"), py::arg("scale"))
+      .def("top_k", &Kernels::top_k, py::arg("logits"), py::arg("k"))
+      .def("embed", &Kernels::embed, py::arg("ids"), py::arg("packed"), py::arg("scale"),
+           py::arg("positions"))
+      .def("peak_gflops", &Kernels::peak_gflops)
+      .def("read_gbps", &Kernels::read_gbps, py::arg("size_bytes"));
+}
+
+}  // namespace pytransformer::python

@@ -1,0 +1,10 @@
+// The names of the instruction sets, apart from isa.h because what is compiled for one instruction
+// set must not pull in the standard library's inline functions.
+#pragma once
+
+namespace pytransformer::simd {
+
+// Lowest first. A higher one includes all that the lower ones can do.
+enum class Isa { portable, avx2, avx512 };
+
+}  // namespace pytransformer::simd

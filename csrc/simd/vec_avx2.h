@@ -1,0 +1,133 @@
+// 16 virtual lanes in two AVX registers. See vec_portable.h for what each function promises.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "simd/isa_id.h"
+
+namespace pytransformer::kernels {
+namespace {
+
+constexpr simd::Isa kIsa = simd::Isa::avx2;
+constexpr int kRegisters = 8;
+
+struct F32x16 {
+  __m256 low;
+  __m256 high;
+};
+struct Mask16 {
+  __m256 low;
+  __m256 high;
+};
+
+inline F32x16 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline void store(float* p, F32x16 a) {
+  _mm256_storeu_ps(p, a.low);
+  _mm256_storeu_ps(p + 8, a.high);
+}
+inline F32x16 broadcast(float a) { return {_mm256_set1_ps(a), _mm256_set1_ps(a)}; }
+inline void prefetch(const float* p) { _mm_prefetch(p, _MM_HINT_T0); }
+
+inline Mask16 first_lanes(int64_t n) {
+  const __m256i limit = _mm256_set1_epi32(static_cast<int32_t>(n));
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i upper_lane = _mm256_add_epi32(lane, _mm256_set1_epi32(8));
+  return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(limit, lane)),
+          _mm256_castsi256_ps(_mm256_cmpgt_epi32(limit, upper_lane))};
+}
+inline uint32_t bits(Mask16 mask) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(mask.low)) |
+         static_cast<uint32_t>(_mm256_movemask_ps(mask.high)) << 8;
+}
+inline F32x16 load_partial(const float* p, int64_t n) {
+  const Mask16 mask = first_lanes(n);
+  return {_mm256_maskload_ps(p, _mm256_castps_si256(mask.low)),
+          _mm256_maskload_ps(p + 8, _mm256_castps_si256(mask.high))};
+}
+inline F32x16 select(Mask16 mask, F32x16 yes, F32x16 no) {
+  return {_mm256_blendv_ps(no.low, yes.low, mask.low),
+          _mm256_blendv_ps(no.high, yes.high, mask.high)};
+}
+
+inline F32x16 operator+(F32x16 a, F32x16 b) {
+  return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+}
+inline F32x16 operator-(F32x16 a, F32x16 b) {
+  return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)};
+}
+inline F32x16 operator*(F32x16 a, F32x16 b) {
+  return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+}
+inline F32x16 operator/(F32x16 a, F32x16 b) {
+  return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)};
+}
+inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
+  return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+inline F32x16 max(F32x16 a, F32x16 b) {
+  return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
+}
+inline F32x16 min(F32x16 a, F32x16 b) {
+  return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)};
+}
+inline F32x16 abs(F32x16 a) {
+  const __m256 sign_bit = _mm256_set1_ps(-0.0f);
+  return {_mm256_andnot_ps(sign_bit, a.low), _mm256_andnot_ps(sign_bit, a.high)};
+}
+inline __m256 copysign(__m256 magnitude, __m256 sign) {
+  const __m256 sign_bit = _mm256_set1_ps(-0.0f);
+  return _mm256_or_ps(_mm256_andnot_ps(sign_bit, magnitude), _mm256_and_ps(sign_bit, sign));
+}
+inline F32x16 copysign(F32x16 magnitude, F32x16 sign) {
+  return {copysign(magnitude.low, sign.low), copysign(magnitude.high, sign.high)};
+}
+inline Mask16 greater(F32x16 a, F32x16 b) {
+  return {_mm256_cmp_ps(a.low, b.low, _CMP_GT_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_GT_OQ)};
+}
+inline Mask16 at_least(F32x16 a, F32x16 b) {
+  return {_mm256_cmp_ps(a.low, b.low, _CMP_GE_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_GE_OQ)};
+}
+
+inline __m256 half_power_of_two(__m256 biased) {
+  const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(biased), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(exponent, _mm256_set1_epi32(126 << 23)));
+}
+inline F32x16 half_power_of_two(F32x16 biased) {
+  return {half_power_of_two(biased.low), half_power_of_two(biased.high)};
+}
+
+inline float sum(F32x16 a) {
+  const __m256 eight = _mm256_add_ps(a.low, a.high);
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+inline float maximum(F32x16 a) {
+  const __m256 eight = _mm256_max_ps(a.low, a.high);
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+// Halves: the four remaining sums of a[0] and of a[4].
+inline __m256 fold_four(const F32x16* a) {
+  const __m256 x = _mm256_add_ps(a[0].low, a[0].high);
+  const __m256 y = _mm256_add_ps(a[4].low, a[4].high);
+  return _mm256_add_ps(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
+}
+inline __m256 fold_two(__m256 x, __m256 y) {
+  return _mm256_add_ps(_mm256_shuffle_ps(x, y, 0x44), _mm256_shuffle_ps(x, y, 0xee));
+}
+inline __m256 sums_of_eight(const F32x16* a) {
+  const __m256 x = fold_two(fold_four(a), fold_four(a + 1));
+  const __m256 y = fold_two(fold_four(a + 2), fold_four(a + 3));
+  return _mm256_add_ps(_mm256_shuffle_ps(x, y, 0x88), _mm256_shuffle_ps(x, y, 0xdd));
+}
+inline F32x16 sums(const F32x16 (&a)[16]) { return {sums_of_eight(a), sums_of_eight(a + 8)}; }
+
+}  // namespace
+}  // namespace pytransformer::kernels

@@ -1,0 +1,140 @@
+// 16 virtual lanes in plain C++ (with the vector extension that GCC and Clang have on every
+// processor: four registers of four, or scalars where there are none). This file also says what the
+// functions of the other vec_*.h promise; all of them give the same bits, except that `fma` rounds
+// twice here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "simd/isa_id.h"
+
+namespace pytransformer::kernels {
+namespace {
+
+constexpr simd::Isa kIsa = simd::Isa::portable;
+// How many F32x16 the registers hold.
+constexpr int kRegisters = 4;
+
+using Float4 = float __attribute__((vector_size(16)));
+using Int4 = int32_t __attribute__((vector_size(16)));
+using UnalignedFloat4 = float __attribute__((vector_size(16), aligned(4), may_alias));
+
+struct F32x16 {
+  Float4 q[4];
+};
+struct Mask16 {
+  Int4 q[4];
+};
+
+// Applies f to each quarter of its arguments.
+template <typename Result = F32x16, typename F, typename... Args>
+inline Result quarters(F f, Args... args) {
+  return {{f(args.q[0]...), f(args.q[1]...), f(args.q[2]...), f(args.q[3]...)}};
+}
+
+inline F32x16 load(const float* p) {
+  const auto* q = reinterpret_cast<const UnalignedFloat4*>(p);
+  return {{q[0], q[1], q[2], q[3]}};
+}
+inline void store(float* p, F32x16 a) {
+  auto* q = reinterpret_cast<UnalignedFloat4*>(p);
+  for (int i = 0; i < 4; ++i) q[i] = a.q[i];
+}
+inline F32x16 broadcast(float a) {
+  const Float4 v = {a, a, a, a};
+  return {{v, v, v, v}};
+}
+inline void prefetch(const float* p) { __builtin_prefetch(p); }
+
+// Lanes below n are set; 0 <= n <= 16.
+inline Mask16 first_lanes(int64_t n) {
+  const int32_t limit = static_cast<int32_t>(n);
+  const Int4 lane = {0, 1, 2, 3};
+  return {{lane < limit, lane + 4 < limit, lane + 8 < limit, lane + 12 < limit}};
+}
+// Bit i: lane i.
+inline uint32_t bits(Mask16 mask) {
+  uint32_t result = 0;
+  for (int i = 0; i < 16; ++i) result |= (mask.q[i / 4][i % 4] != 0 ? 1u : 0u) << i;
+  return result;
+}
+// The first n lanes from p, of which nothing else is read; the others are zero.
+inline F32x16 load_partial(const float* p, int64_t n) {
+  F32x16 result = {};
+  for (int i = 0; i < n; ++i) result.q[i / 4][i % 4] = p[i];
+  return result;
+}
+inline F32x16 select(Mask16 mask, F32x16 yes, F32x16 no) {
+  return quarters([](Int4 m, Float4 y, Float4 n) { return m ? y : n; }, mask, yes, no);
+}
+
+inline F32x16 operator+(F32x16 a, F32x16 b) {
+  return quarters([](Float4 x, Float4 y) { return x + y; }, a, b);
+}
+inline F32x16 operator-(F32x16 a, F32x16 b) {
+  return quarters([](Float4 x, Float4 y) { return x - y; }, a, b);
+}
+inline F32x16 operator*(F32x16 a, F32x16 b) {
+  return quarters([](Float4 x, Float4 y) { return x * y; }, a, b);
+}
+inline F32x16 operator/(F32x16 a, F32x16 b) {
+  return quarters([](Float4 x, Float4 y) { return x / y; }, a, b);
+}
+// a * b + c, rounded once where the machine can.
+inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
+  return quarters([](Float4 x, Float4 y, Float4 z) { return x * y + z; }, a, b, c);
+}
+// b where a or b is NaN, or both are zero.
+inline F32x16 max(F32x16 a, F32x16 b) {
+  return quarters([](Float4 x, Float4 y) { return x > y ? x : y; }, a, b);
+}
+inline F32x16 min(F32x16 a, F32x16 b) {
+  return quarters([](Float4 x, Float4 y) { return x < y ? x : y; }, a, b);
+}
+inline F32x16 abs(F32x16 a) {
+  return quarters([](Float4 x) { return (Float4)((Int4)x & 0x7fffffff); }, a);
+}
+inline F32x16 copysign(F32x16 magnitude, F32x16 sign) {
+  return quarters(
+      [](Float4 m, Float4 s) {
+        return (Float4)(((Int4)m & 0x7fffffff) | ((Int4)s & ~0x7fffffff));
+      },
+      magnitude, sign);
+}
+// False where a or b is NaN.
+inline Mask16 greater(F32x16 a, F32x16 b) {
+  return quarters<Mask16>([](Float4 x, Float4 y) { return x > y; }, a, b);
+}
+inline Mask16 at_least(F32x16 a, F32x16 b) {
+  return quarters<Mask16>([](Float4 x, Float4 y) { return x >= y; }, a, b);
+}
+
+// 2^(n-1) for biased = n + 1.5 * 2^23, a sum that leaves the integer n in the low bits;
+// -126 <= n <= 129 (the ends give zero and infinity).
+inline F32x16 half_power_of_two(F32x16 biased) {
+  using Unsigned4 = uint32_t __attribute__((vector_size(16)));
+  return quarters([](Float4 x) { return (Float4)(((Unsigned4)x << 23) + (126u << 23)); }, biased);
+}
+
+// Lane i + lane i + 8, then i + 4, i + 2, i + 1: the tree of every reduction.
+inline float sum(F32x16 a) {
+  const Float4 four = (a.q[0] + a.q[2]) + (a.q[1] + a.q[3]);
+  return (four[0] + four[2]) + (four[1] + four[3]);
+}
+inline float maximum(F32x16 a) {
+  const auto larger = [](Float4 x, Float4 y) { return x > y ? x : y; };
+  const Float4 four = larger(larger(a.q[0], a.q[2]), larger(a.q[1], a.q[3]));
+  const float even = four[0] > four[2] ? four[0] : four[2];
+  const float odd = four[1] > four[3] ? four[1] : four[3];
+  return even > odd ? even : odd;
+}
+// Lane i: sum(a[i]).
+inline F32x16 sums(const F32x16 (&a)[16]) {
+  F32x16 result = {};
+  for (int i = 0; i < 16; ++i) result.q[i / 4][i % 4] = sum(a[i]);
+  return result;
+}
+
+}  // namespace
+}  // namespace pytransformer::kernels

@@ -1,0 +1,149 @@
+"""Types of the extension module, the only place where Python and C++ meet."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Buffer
+
+def supported_isas() -> list[str]:
+    """The instruction sets that both this build and this machine have, lowest first."""
+
+def active_isa() -> str:
+    """The instruction set in use: the best one, or a lower one that PYTRANSFORMER_ISA names."""
+
+def available_threads() -> int:
+    """Cores that this process may use: its affinity, cut by the container's CPU quota."""
+
+class Model:
+    """A native model, mapped or in memory; immutable and shared by all its engines."""
+
+    @staticmethod
+    def open(path: str) -> Model:
+        """Maps the native file at `path`; raises OSError or ValueError that name it."""
+
+    @staticmethod
+    def from_buffer(image: Buffer, name: str) -> Model:
+        """Uses the native image in `image` (64-byte aligned; kept alive, never copied)."""
+
+    @property
+    def config(self) -> str:
+        """The JSON text in the file's metadata."""
+
+    @property
+    def num_parameters(self) -> int:
+        """Stored float weights, padding included."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the native image."""
+
+    def file(self, tensor: str, length: int) -> bytes:
+        """The first `length` bytes of the byte tensor named `tensor`."""
+
+class SearchOptions:
+    """Options of one search; lengths count tokens without start and end token."""
+
+    def __init__(
+        self,
+        *,
+        beam_size: int,
+        num_hypotheses: int,
+        length_penalty: float,
+        early_stopping: int,
+        max_decoding_length: int,
+        min_decoding_length: int,
+        return_scores: bool,
+        decoder_start_token_id: int,
+        end_token_ids: Sequence[int],
+        forced_end_token_id: int,
+        suppress_token_ids: Sequence[int],
+        max_batch_size: int,
+        batch_by_tokens: bool,
+    ) -> None:
+        """early_stopping: 0 false, 1 true, 2 "never". forced_end_token_id: -1 for none."""
+
+class Engine:
+    """Workers that run searches over one model. Its methods may be called from several threads."""
+
+    def __init__(self, model: Model, inter_threads: int, intra_threads: int, isa: str = "") -> None: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def inter_threads(self) -> int: ...
+    @property
+    def intra_threads(self) -> int: ...
+    def translate(
+        self, sources: Sequence[Sequence[int]], options: SearchOptions
+    ) -> list[list[tuple[list[int], float]]]:
+        """For each source (ids, end token included): hypotheses, best first, as (ids without start
+        and end token, normalised log-probability). Releases the GIL; KeyboardInterrupt ends it."""
+
+    def encode(self, source: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Encoder states [tokens, d_model] of one source."""
+
+    def logits(self, source: Sequence[int], target: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Logits [len(target), vocab_size] of the decoder fed with `target` (start token included)."""
+
+class Kernels:
+    """The kernels of one instruction set, for tests and benchmarks; float32 arrays in and out."""
+
+    def __init__(self, isa: str) -> None: ...
+    @property
+    def isa(self) -> str: ...
+    def exp(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
+    def tanh(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
+    def erf(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
+    def activation(self, name: str, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
+    def softmax(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Rows [rows, columns]."""
+
+    def layer_norm(
+        self,
+        x: npt.NDArray[np.float32],
+        weight: npt.NDArray[np.float32],
+        bias: npt.NDArray[np.float32],
+        epsilon: float,
+    ) -> npt.NDArray[np.float32]: ...
+    def gemm(
+        self,
+        a: npt.NDArray[np.float32],
+        packed: npt.NDArray[np.float32],
+        bias: npt.NDArray[np.float32] | None = None,
+        residual: npt.NDArray[np.float32] | None = None,
+        activation: str = "none",
+    ) -> npt.NDArray[np.float32]:
+        """activation(a @ W^T + bias) + residual; a [m, k], packed [n/16, k, 16] -> [m, n]."""
+
+    def attention(
+        self,
+        query: npt.NDArray[np.float32],
+        key: npt.NDArray[np.float32],
+        value: npt.NDArray[np.float32],
+        scale: float,
+    ) -> npt.NDArray[np.float32]:
+        """One head: softmax(query key^T scale) value; [m, d], [n, d], [n, d] -> [m, d], d % 16 == 0."""
+
+    def attention_cached(
+        self,
+        query: npt.NDArray[np.float32],
+        key: npt.NDArray[np.float32],
+        value: npt.NDArray[np.float32],
+        slots: npt.NDArray[np.int32],
+        scale: float,
+    ) -> npt.NDArray[np.float32]:
+        """One query [d] over the rows `slots` of key and value [capacity, d], in that order."""
+
+    def top_k(
+        self, logits: npt.NDArray[np.float32], k: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Rows [rows, vocab]: ids [rows, k], logits [rows, k] (ties: lower id first), log-sum-exp [rows]."""
+
+    def embed(
+        self,
+        ids: npt.NDArray[np.int32],
+        packed: npt.NDArray[np.float32],
+        scale: float,
+        positions: npt.NDArray[np.float32] | None,
+    ) -> npt.NDArray[np.float32]:
+        """scale * row `ids[i]` of the packed embedding + positions[i]; -> [len(ids), k]."""

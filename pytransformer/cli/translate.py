@@ -1,0 +1,163 @@
+"""`pytransformer translate`: texts, lines of a file, or lines of stdin."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import stat
+import sys
+from collections.abc import Callable
+from typing import Any, BinaryIO, TextIO
+
+from pytransformer import _native
+from pytransformer.cli.lines import LineReader
+from pytransformer.cli.progress import Progress
+from pytransformer.errors import OptionError
+from pytransformer.option_rules import Rule, option_infos
+from pytransformer.options import TranslationOptions
+from pytransformer.translator import InputLengthError, Translator, TranslatorSettings
+
+_DESCRIPTION = """\
+Translates each TEXT, or each line of a file or of stdin, to one line of UTF-8. Lines are translated
+in order and written as soon as they are ready, also to --output; empty ones stay empty."""
+
+# Lines per chunk of input: results of a file start to appear after the first few, and chunks then
+# grow so that the end of one, where the batch runs empty, weighs little.
+_FIRST_CHUNK = 64
+_MOST_LINES = 1024
+
+
+def add_parser(commands: Any) -> None:
+    """Declares the command and its options; those of decoding come from TranslationOptions."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "translate", help="translate text, a file or stdin", description=_DESCRIPTION
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="a text to translate; quote it")
+    parser.add_argument(
+        "--model", help="a checkpoint or a native model file; by default the bundled model"
+    )
+    parser.add_argument("--from", dest="src_lang", metavar="LANG", help="language of the text")
+    parser.add_argument("--to", dest="tgt_lang", metavar="LANG", help="language to translate to")
+    parser.add_argument("--input", metavar="FILE", help="read lines from FILE, not from stdin")
+    parser.add_argument("--output", metavar="FILE", help="write lines to FILE, not to stdout")
+    parser.add_argument(
+        "--threads",
+        type=_thread_count,
+        metavar="N",
+        default=0,
+        help="cores to use; 0, the default, means all that this process may use",
+    )
+    decoding = parser.add_argument_group("decoding", "By default as the model's checkpoint says.")
+    for name, info in option_infos(TranslationOptions).items():
+        if info.flags:
+            metavar = type(info.rule).__name__.upper()[:3]
+            decoding.add_argument(
+                *info.flags, dest=name, type=_reader(info.rule), metavar=metavar, help=info.help
+            )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Translates; what can be wrong before the first line is found before anything is written."""
+    with contextlib.ExitStack() as stack:
+        reader = None if arguments.text else _open_input(arguments.input, stack)
+        if arguments.text and arguments.input is not None:
+            raise OptionError("give either TEXT or --input, not both")
+        translator = _open_translator(arguments, many_lines=reader is not None)
+        options = {
+            name: getattr(arguments, name, None) for name in option_infos(TranslationOptions)
+        }
+        options.update(src_lang=arguments.src_lang, tgt_lang=arguments.tgt_lang)
+        translator.translate([], **options)  # raises if an option or a language is wrong
+        output = _open_output(arguments.output, reader, stack)
+        if reader is None:
+            _write(output, translator.translate(arguments.text, **options))
+        else:
+            progress = Progress(*_progress_settings(reader, output))
+            stack.callback(progress.close)
+            _translate_lines(translator, reader, options, output, progress)
+    return 0
+
+
+def _reader(rule: Rule) -> Callable[[str], object]:
+    """Reads an argument for a rule; what cannot be read stays text, for the rule to refuse."""
+
+    def read(text: str) -> object:
+        try:
+            return rule.parse(text)
+        except ValueError:
+            return text
+
+    return read
+
+
+def _thread_count(text: str) -> int:
+    rule = option_infos(TranslatorSettings)["intra_threads"].rule
+    try:
+        return int(str(rule.convert(rule.parse(text))))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected {rule.expected}") from None
+
+
+def _open_input(path: str | None, stack: contextlib.ExitStack) -> LineReader:
+    if path is None or path == "-":
+        if sys.stdin is None:
+            raise OptionError("stdin is closed; give TEXT or --input")
+        descriptor, name = sys.stdin.fileno(), "stdin"
+    else:
+        file = stack.enter_context(io.FileIO(path))
+        descriptor, name = file.fileno(), path
+    return LineReader(descriptor, name, first=_FIRST_CHUNK, most=_MOST_LINES)
+
+
+def _open_translator(arguments: argparse.Namespace, *, many_lines: bool) -> Translator:
+    # Many lines keep one worker per core busy, which is faster than to share out each sentence.
+    threads = arguments.threads or _native.available_threads()
+    if many_lines:
+        return Translator(arguments.model, inter_threads=threads, intra_threads=1)
+    return Translator(arguments.model, inter_threads=1, intra_threads=threads)
+
+
+def _open_output(
+    path: str | None, reader: LineReader | None, stack: contextlib.ExitStack
+) -> BinaryIO:
+    if path is None or path == "-":
+        if sys.stdout is None:
+            raise OptionError("stdout is closed; give --output")
+        return sys.stdout.buffer
+    if reader is not None and os.path.exists(path):
+        input_file, output_file = os.fstat(reader.descriptor), os.stat(path)
+        if stat.S_ISREG(output_file.st_mode) and os.path.samestat(input_file, output_file):
+            raise OptionError(f"{path}: is the input too; writing would destroy it")
+    return stack.enter_context(open(path, "wb"))
+
+
+def _translate_lines(
+    translator: Translator,
+    reader: LineReader,
+    options: dict[str, Any],
+    output: BinaryIO,
+    progress: Progress,
+) -> None:
+    for lines in reader.chunks():
+        try:
+            _write(output, translator.translate(lines, **options))
+        except InputLengthError as error:
+            number = reader.lines_read - len(lines) + error.index + 1
+            raise OptionError(f"{reader.name}, line {number} {error.reason}") from None
+        progress.show(reader.lines_read, reader.bytes_read)
+
+
+def _write(output: BinaryIO, lines: list[str]) -> None:
+    output.write("".join(line + "\n" for line in lines).encode())
+    output.flush()
+
+
+def _progress_settings(reader: LineReader, output: BinaryIO) -> tuple[TextIO | None, int | None]:
+    """Where to draw the bar, and the size of the input if it is a file."""
+    if sys.stderr is None or not sys.stderr.isatty() or output.isatty():
+        return None, None
+    status = os.fstat(reader.descriptor)
+    return sys.stderr, status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -1,0 +1,77 @@
+"""Rebuilds dataclasses from JSON, strictly: no unknown key, no missing key, no wrong type."""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from pytransformer.errors import CheckpointError
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """Parses a JSON object; raises CheckpointError, also for NaN and infinities."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"broken configuration: {error}") from None
+    if not isinstance(value, dict):
+        raise CheckpointError("broken configuration: not a JSON object")
+    return value
+
+
+def read_fields(fields: Mapping[str, Any], value: Any, where: str) -> dict[str, Any]:
+    """Reads an object that has exactly these keys; `fields` maps each to its type.
+
+    Types are dataclasses and what their fields are made of: int, float, str, bool, None, Literal,
+    unions, tuples of one type, and maps of str to anything. `where` names the object in errors.
+    """
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{where} should be an object")
+    faults = [f"lacks {key}" for key in fields if key not in value]
+    faults += [f"has an unknown key {key}" for key in value if key not in fields]
+    if faults:
+        raise CheckpointError(f"{where} {', '.join(sorted(faults))}")
+    return {key: _read(kind, value[key], f"{where}.{key}") for key, kind in fields.items()}
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        assert isinstance(kind, type)
+        return kind(**read_fields(typing.get_type_hints(kind), value, where))
+    if origin in (typing.Union, types.UnionType):
+        return _read_union(arguments, value, where)
+    if origin is typing.Literal:
+        if any(type(value) is type(option) and value == option for option in arguments):
+            return value
+    elif origin is tuple:
+        if isinstance(value, list):
+            return tuple(_read(arguments[0], item, where) for item in value)
+    elif origin is collections.abc.Mapping:
+        if isinstance(value, dict):
+            return value
+    elif kind is float and type(value) is int:
+        return float(value)
+    elif type(value) is kind:
+        return value
+    raise CheckpointError(
+        f"{where} should be {getattr(kind, '__name__', kind)}, not {str(value)[:80]!r}"
+    )
+
+
+def _read_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
+    for option in options:
+        try:
+            return _read(option, value, where)
+        except CheckpointError:
+            continue
+    raise CheckpointError(f"{where} has the wrong type: {str(value)[:80]!r}")
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")

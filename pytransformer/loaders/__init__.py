@@ -1,0 +1,62 @@
+"""Reads checkpoints of other toolkits into one form, `pytransformer.model_spec.Checkpoint`.
+
+One module per format. Each has `DESCRIPTION`, `recognises(path)`, which looks at the content and
+not at names alone, and `load(path)`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Protocol
+
+from pytransformer.errors import CheckpointError
+from pytransformer.loaders import huggingface_marian
+from pytransformer.loaders.huggingface import read_json_object
+from pytransformer.model_spec import Checkpoint
+
+__all__ = ["load"]
+
+
+class _Loader(Protocol):
+    DESCRIPTION: str
+
+    def recognises(self, path: Path) -> bool: ...
+
+    def load(self, path: Path) -> Checkpoint: ...
+
+
+_LOADERS: tuple[_Loader, ...] = (huggingface_marian,)
+
+
+def load(path: str | os.PathLike[str]) -> Checkpoint:
+    """Reads a checkpoint in any known format.
+
+    The weights are read lazily: `tensors` of the result reads one from the disk whenever it is
+    asked for. Raises FileNotFoundError if there is nothing at `path`, CheckpointError if it is not
+    a known format, is broken or incomplete, UnsupportedModelError if the engine cannot compute the
+    model.
+    """
+    location = Path(path)
+    if not location.exists():
+        raise FileNotFoundError(errno.ENOENT, "no such model file or directory", os.fspath(path))
+    for loader in _LOADERS:
+        if loader.recognises(location):
+            return loader.load(location)
+    known = "; ".join(loader.DESCRIPTION for loader in _LOADERS)
+    raise CheckpointError(f"{location}: {_what_is_there(location)}. Known formats: {known}")
+
+
+def _what_is_there(location: Path) -> str:
+    if not location.is_dir():
+        return "a file in no known format"
+    config = location / "config.json"
+    if config.is_file():
+        model_type = str(read_json_object(config).get("model_type"))[:80]
+        return (
+            f"a Hugging Face model of the unknown type {model_type!r} (model_type in config.json)"
+        )
+    names = sorted(item.name for item in location.iterdir())
+    listing = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return f"a directory in no known format, with {listing or 'nothing in it'}"

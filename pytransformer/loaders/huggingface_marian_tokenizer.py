@@ -1,0 +1,69 @@
+"""The tokenizer's files and settings of a MarianMT directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytransformer.errors import CheckpointError, UnsupportedModelError
+from pytransformer.loaders.huggingface import Settings, read_json_object
+from pytransformer.loaders.huggingface_tokenizer import AddedTokens
+
+_DEFAULTS = {"unk_token": "<unk>", "eos_token": "</s>", "pad_token": "<pad>"}
+_LANGUAGES = ("source_lang", "target_lang", "default_target_language")
+
+
+def read_tokenizer(
+    path: Path, source_size: int, target_size: int
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Files by name and settings, for models with so many embeddings on each side.
+
+    tokenizer_config.json may hold one key that Hugging Face does not know:
+    `default_target_language`, used for multilingual models when a call names no language. Raises
+    CheckpointError if a file is missing or broken, or a vocabulary does not fit the embeddings.
+    """
+    config_path = path / "tokenizer_config.json"
+    config = Settings.read(config_path) if config_path.is_file() else Settings({}, config_path)
+    separate = config.flag("separate_vocabs", False)
+    if config.get("sp_model_kwargs"):
+        raise UnsupportedModelError(f"{config_path}: sp_model_kwargs (sampling) is not supported")
+    files = _read_files(path, separate)
+    added = AddedTokens(path, config, _DEFAULTS, read_json_object(path / "vocab.json"))
+    tokens = {content: token["id"] for content, token in added.tokens.items()}
+    vocab = _vocabulary(path / "vocab.json", tokens, source_size)
+    if separate:
+        _vocabulary(path / "target_vocab.json", {}, target_size)
+    elif max(vocab.values()) >= target_size:
+        raise CheckpointError(f"{path}: vocab.json does not fit {target_size} decoder embeddings")
+    settings = {
+        **added.settings(),
+        **{key: config.text(key, "") for key in _LANGUAGES if config.get(key) is not None},
+        "clean_up_tokenization_spaces": config.flag("clean_up_tokenization_spaces", False),
+        "separate_vocabs": separate,
+    }
+    return files, settings
+
+
+def _read_files(path: Path, separate: bool) -> dict[str, bytes]:
+    names = ["source.spm", "target.spm", "vocab.json"]
+    if separate:
+        names.append("target_vocab.json")
+    if missing := [name for name in names if not (path / name).is_file()]:
+        raise CheckpointError(f"{path}: the tokenizer's files are missing: {', '.join(missing)}")
+    return {name: (path / name).read_bytes() for name in names}
+
+
+def _vocabulary(path: Path, added: Mapping[str, int], size: int) -> dict[str, int]:
+    """Reads and checks a vocabulary, together with the tokens added to it."""
+    vocab = {**read_json_object(path), **added}
+    if not all(type(item) is int and item >= 0 for item in vocab.values()):
+        raise CheckpointError(f"{path}: not a map of tokens to ids")
+    if missing := [token for token in ("<unk>", "</s>") if token not in vocab]:
+        raise CheckpointError(f"{path}: lacks the tokens {', '.join(missing)}")
+    if len(set(vocab.values())) != len(vocab):
+        raise CheckpointError(f"{path}: two tokens have the same id")
+    largest = max(vocab.values())
+    if largest >= size:
+        raise CheckpointError(f"{path}: has ids up to {largest}, but there are {size} embeddings")
+    return vocab

@@ -1,0 +1,187 @@
+"""Which tensors a native file holds, and how each is packed from a checkpoint's.
+
+docs/native-format.md is the definition; this module follows it line by line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytransformer.model_spec import ModelSpec, StackSpec
+
+PANEL = 16
+
+FloatArray = npt.NDArray[np.float32]
+Tensors = Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of a native file. `fill` writes it into zeroed memory of its shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    fill: Callable[[npt.NDArray[Any]], None]
+
+
+def pad(size: int) -> int:
+    """Rounds up to a multiple of 16."""
+    return -(-size // PANEL) * PANEL
+
+
+def pack_panels(weight: FloatArray) -> FloatArray:
+    """Packs a matrix [outputs, inputs] into panels [pad(outputs) / 16, pad(inputs), 16]."""
+    outputs, inputs = weight.shape
+    packed = np.zeros((pad(outputs) // PANEL, pad(inputs), PANEL), np.float32)
+    _fill_panels(packed, weight)
+    return packed
+
+
+def entries(model: ModelSpec, tensors: Tensors) -> Iterator[Entry]:
+    """The weights of a native file. Nothing is read before an entry's `fill` is called."""
+    encoder, decoder = model.encoder, model.decoder
+    if model.shared_embedding:
+        yield _matrix(tensors, "shared.embedding.weight", encoder.vocab_size, encoder.d_model)
+    for side, stack in (("encoder", encoder), ("decoder", decoder)):
+        if not model.shared_embedding:
+            yield _matrix(tensors, f"{side}.embedding.weight", stack.vocab_size, stack.d_model)
+        if stack.embedding_norm:
+            yield from _norm(tensors, f"{side}.embedding.norm", stack.d_model)
+        if stack.positions.kind == "learned":
+            yield _rows(tensors, f"{side}.positions.weight", stack)
+        for layer in range(stack.num_layers):
+            yield from _layer(
+                tensors, f"{side}.layers.{layer}", stack, is_decoder=side == "decoder"
+            )
+        if stack.final_norm:
+            yield from _norm(tensors, f"{side}.norm", stack.d_model)
+    yield from _cross_key_value(tensors, decoder, encoder.d_model)
+    if not model.tied_output:
+        yield _matrix(tensors, "output.weight", decoder.vocab_size, decoder.d_model)
+    if "output.bias" in tensors:
+        yield _vector(tensors, "output.bias", decoder.vocab_size)
+
+
+def _layer(tensors: Tensors, name: str, stack: StackSpec, *, is_decoder: bool) -> Iterator[Entry]:
+    attention = f"{name}.self_attention"
+    parts = [f"{attention}.{part}" for part in ("query", "key", "value")]
+    yield from _to_heads(tensors, f"{attention}.qkv", parts, stack, stack.d_model)
+    yield from _from_heads(tensors, f"{attention}.output", stack)
+    yield from _norm(tensors, f"{attention}.norm", stack.d_model)
+    if is_decoder:
+        attention = f"{name}.cross_attention"
+        yield from _to_heads(
+            tensors, f"{attention}.query", [f"{attention}.query"], stack, stack.d_model
+        )
+        yield from _from_heads(tensors, f"{attention}.output", stack)
+        yield from _norm(tensors, f"{attention}.norm", stack.d_model)
+    yield from _linear(tensors, f"{name}.feed_forward.up", stack.d_ff, stack.d_model)
+    yield from _linear(tensors, f"{name}.feed_forward.down", stack.d_model, stack.d_ff)
+    yield from _norm(tensors, f"{name}.feed_forward.norm", stack.d_model)
+
+
+def _cross_key_value(tensors: Tensors, decoder: StackSpec, encoder_width: int) -> Iterator[Entry]:
+    parts = [
+        f"decoder.layers.{layer}.cross_attention.{part}"
+        for layer in range(decoder.num_layers)
+        for part in ("key", "value")
+    ]
+    if parts:
+        yield from _to_heads(
+            tensors, "decoder.cross_attention.key_value", parts, decoder, encoder_width
+        )
+
+
+def _linear(tensors: Tensors, name: str, outputs: int, inputs: int) -> Iterator[Entry]:
+    yield _matrix(tensors, f"{name}.weight", outputs, inputs)
+    if f"{name}.bias" in tensors:
+        yield _vector(tensors, f"{name}.bias", outputs)
+
+
+def _norm(tensors: Tensors, name: str, width: int) -> Iterator[Entry]:
+    yield _vector(tensors, f"{name}.weight", width)
+    yield _vector(tensors, f"{name}.bias", width)
+
+
+def _vector(tensors: Tensors, name: str, size: int) -> Entry:
+    def fill(target: FloatArray) -> None:
+        target[:size] = tensors[name]
+
+    return Entry(name, "F32", (pad(size),), fill)
+
+
+def _rows(tensors: Tensors, name: str, stack: StackSpec) -> Entry:
+    def fill(target: FloatArray) -> None:
+        target[:, : stack.d_model] = tensors[name]
+
+    return Entry(name, "F32", (stack.positions.max_length, pad(stack.d_model)), fill)
+
+
+def _matrix(tensors: Tensors, name: str, outputs: int, inputs: int) -> Entry:
+    def fill(target: FloatArray) -> None:
+        _fill_panels(target, tensors[name])
+
+    return Entry(name, "F32", (pad(outputs) // PANEL, pad(inputs), PANEL), fill)
+
+
+def _to_heads(
+    tensors: Tensors, name: str, parts: Sequence[str], stack: StackSpec, inputs: int
+) -> Iterator[Entry]:
+    """Projections to heads, one under another; every head is padded by itself."""
+    heads, head_dim = stack.num_heads, stack.head_dim
+    width = heads * pad(head_dim)
+
+    def fill_weight(target: FloatArray) -> None:
+        panels = width // PANEL
+        for i, part in enumerate(parts):
+            padded = _pad_axis(tensors[f"{part}.weight"].reshape(heads, head_dim, inputs), 1)
+            _fill_panels(target[i * panels : (i + 1) * panels], padded.reshape(width, inputs))
+
+    def fill_bias(target: FloatArray) -> None:
+        for i, part in enumerate(parts):
+            if f"{part}.bias" in tensors:
+                padded = _pad_axis(tensors[f"{part}.bias"].reshape(heads, head_dim), 1)
+                target[i * width : (i + 1) * width] = padded.reshape(width)
+
+    total = len(parts) * width
+    yield Entry(f"{name}.weight", "F32", (total // PANEL, pad(inputs), PANEL), fill_weight)
+    if any(f"{part}.bias" in tensors for part in parts):
+        yield Entry(f"{name}.bias", "F32", (total,), fill_bias)
+
+
+def _from_heads(tensors: Tensors, name: str, stack: StackSpec) -> Iterator[Entry]:
+    """The projection back from the heads, each padded by itself, to d_model."""
+    heads, head_dim, d_model = stack.num_heads, stack.head_dim, stack.d_model
+    width = heads * pad(head_dim)
+
+    def fill(target: FloatArray) -> None:
+        padded = _pad_axis(tensors[f"{name}.weight"].reshape(d_model, heads, head_dim), 2)
+        _fill_panels(target, padded.reshape(d_model, width))
+
+    yield Entry(f"{name}.weight", "F32", (pad(d_model) // PANEL, width, PANEL), fill)
+    if f"{name}.bias" in tensors:
+        yield _vector(tensors, f"{name}.bias", d_model)
+
+
+def _pad_axis(array: FloatArray, axis: int) -> FloatArray:
+    missing = pad(array.shape[axis]) - array.shape[axis]
+    if missing == 0:
+        return array
+    return np.pad(array, [(0, missing if i == axis else 0) for i in range(array.ndim)])
+
+
+def _fill_panels(target: FloatArray, weight: FloatArray) -> None:
+    """Writes a matrix [outputs, inputs] into zeroed panels."""
+    outputs, inputs = weight.shape
+    whole = outputs // PANEL
+    if whole:
+        full = weight[: whole * PANEL].reshape(whole, PANEL, inputs)
+        target[:whole, :inputs] = full.transpose(0, 2, 1)
+    if rest := outputs - whole * PANEL:
+        target[whole, :inputs, :rest] = weight[whole * PANEL :].T

@@ -1,0 +1,177 @@
+"""The rules that single option values keep, and the check that gathers every broken one.
+
+Options are fields of a frozen dataclass, each declared once by :func:`option` with its rule and its
+help text. :func:`check` reads them from there, and so does the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import numbers
+import operator
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, SupportsIndex
+
+import numpy as np
+
+
+class Rule(Protocol):
+    """What the values of one option must be."""
+
+    @property
+    def expected(self) -> str:
+        """What would be right, to follow the words "expected" and "one of" in a message."""
+
+    def convert(self, value: object) -> object:
+        """The value in its plain Python type; ValueError, TypeError or OverflowError if unfit."""
+
+    def parse(self, text: str) -> object:
+        """Reads a command-line argument; ValueError if it is nothing of the kind."""
+
+
+@dataclass(frozen=True)
+class Integer:
+    """An integer of any type but bool, within bounds."""
+
+    minimum: int
+    maximum: int
+
+    @property
+    def expected(self) -> str:
+        return f"an integer from {self.minimum} to {self.maximum}"
+
+    def convert(self, value: object) -> int:
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, SupportsIndex):
+            raise TypeError
+        number = operator.index(value)
+        if not self.minimum <= number <= self.maximum:
+            raise ValueError
+        return number
+
+    def parse(self, text: str) -> int:
+        return int(text)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A real number of any type but bool, within bounds; NaN and infinity are none."""
+
+    minimum: float
+    maximum: float
+
+    @property
+    def expected(self) -> str:
+        return f"a number from {self.minimum:g} to {self.maximum:g}"
+
+    def convert(self, value: object) -> float:
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+            raise TypeError
+        number = float(value)
+        if not math.isfinite(number) or not self.minimum <= number <= self.maximum:
+            raise ValueError
+        return number
+
+    def parse(self, text: str) -> float:
+        return float(text)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values; True and False are written as words on the command line."""
+
+    values: tuple[str | bool, ...]
+
+    @property
+    def expected(self) -> str:
+        return "one of " + ", ".join(repr(value) for value in self.values)
+
+    def convert(self, value: object) -> str | bool:
+        if isinstance(value, np.bool_):
+            value = bool(value)
+        for choice in self.values:
+            if type(value) is type(choice) and value == choice:
+                return choice
+        raise ValueError
+
+    def parse(self, text: str) -> str | bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+
+
+FLAG = Choice((True, False))
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One token or several, each as text or as an id: a tuple of str or a tuple of int."""
+
+    expected: str = "a token (str), an id (int), or a list of either"
+
+    def convert(self, value: object) -> tuple[str | int, ...]:
+        several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+        items = tuple(value) if several else (value,)  # type: ignore[arg-type]
+        if not items:
+            raise ValueError
+        return tuple(item if isinstance(item, str) else _ID.convert(item) for item in items)
+
+    def parse(self, text: str) -> str:
+        return text
+
+
+_ID = Integer(0, 2**31 - 1)
+
+
+@dataclass(frozen=True)
+class OptionInfo:
+    """What an option's declaration holds besides its name and type."""
+
+    rule: Rule
+    help: str
+    flags: tuple[str, ...]
+
+
+def option(rule: Rule, help_text: str, *, flags: tuple[str, ...] = ()) -> Any:
+    """Declares an option as a dataclass field.
+
+    Args:
+        rule: what its values must be.
+        help_text: one line for the command line's help and the documentation.
+        flags: its names on the command line; empty for an option that is only for Python.
+    """
+    info = OptionInfo(rule, help_text, flags)
+    return dataclasses.field(metadata={"info": info})
+
+
+def option_infos(options_class: type[Any]) -> dict[str, OptionInfo]:
+    """The declared options of a dataclass, by name."""
+    fields = dataclasses.fields(options_class)
+    return {field.name: field.metadata["info"] for field in fields if "info" in field.metadata}
+
+
+def check(
+    options_class: type[Any], arguments: Mapping[str, object]
+) -> tuple[dict[str, Any], list[str]]:
+    """Checks each argument by itself.
+
+    Returns:
+        The values that are right, in their plain types (None means not given), and one message
+        for each that is not, or whose name is unknown.
+    """
+    infos = option_infos(options_class)
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, value in arguments.items():
+        if name not in infos:
+            near = difflib.get_close_matches(name, infos, n=1)
+            hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(infos)
+            problems.append(f"there is no option {name} ({hint})")
+        elif value is not None:
+            try:
+                values[name] = infos[name].rule.convert(value)
+            except (TypeError, ValueError, OverflowError):
+                expected = infos[name].rule.expected
+                problems.append(f"{name} is {reprlib.repr(value)}, expected {expected}")
+    return values, problems

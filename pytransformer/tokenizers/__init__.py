@@ -1,0 +1,62 @@
+"""Turns text into the tokens of a model, and tokens into text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from pytransformer.errors import UnsupportedModelError
+from pytransformer.model_spec import TokenizerSpec
+
+__all__ = ["Tokenizer", "create"]
+
+
+class Tokenizer(Protocol):
+    """What every tokenizer does. Its methods may be called from several threads."""
+
+    def encode(
+        self, text: str, *, src_lang: str | None = None, tgt_lang: str | None = None
+    ) -> list[str]:
+        """The source tokens of a text: with the language's prefix, without the end token.
+
+        Raises TypeError if `text` is not a str, OptionError if it cannot be encoded as UTF-8 or if
+        the model does not know a language.
+        """
+
+    def encode_ids(
+        self, text: str, *, src_lang: str | None = None, tgt_lang: str | None = None
+    ) -> list[int]:
+        """The ids of `encode(text)` and the end token: exactly what Hugging Face gives."""
+
+    def source_ids(self, tokens: Sequence[str]) -> list[int]:
+        """Ids of source tokens, unknown ones as <unk>, and of the end token if it is not last."""
+
+    def target_ids(self, tokens: Sequence[str]) -> list[int]:
+        """Ids of target tokens, unknown ones as <unk>; adds no end token."""
+
+    def target_tokens(self, ids: Sequence[int]) -> list[str]:
+        """The tokens of target ids; raises OptionError for an id that has none."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of target ids without the special ones; raises OptionError as above."""
+
+    @property
+    def source_languages(self) -> tuple[str, ...]:
+        """The source languages, as far as the model names them."""
+
+    @property
+    def target_languages(self) -> tuple[str, ...]:
+        """The target languages, as far as the model names them; several need `tgt_lang`."""
+
+
+def create(spec: TokenizerSpec, files: Mapping[str, bytes]) -> Tokenizer:
+    """The tokenizer that `spec` describes, from its files by name.
+
+    Raises CheckpointError if a file is missing or broken, UnsupportedModelError for an unknown
+    kind.
+    """
+    if spec.kind == "marian":
+        from pytransformer.tokenizers.marian import MarianTokenizer
+
+        return MarianTokenizer(spec.settings, files)
+    raise UnsupportedModelError(f"no tokenizer of kind {spec.kind!r}")

@@ -1,0 +1,193 @@
+"""The tokenizer of MarianMT models: two sentencepiece models and a vocabulary of their own.
+
+Ids and texts equal those of transformers' MarianTokenizer. Its peculiarities, kept on purpose:
+special tokens that stand literally in a text become those tokens; `>>xx<<` at the start of a text
+selects the target language; with one vocabulary for both sides, the source's sentencepiece model
+joins the pieces of the translation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sentencepiece
+
+from pytransformer.errors import CheckpointError, OptionError
+
+_PREFIX = re.compile(r">>(.+?)<<", re.DOTALL)
+_UNDERLINE = "▁"
+# transformers' clean_up_tokenization, in its order.
+_CLEAN_UP = (
+    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"),
+    (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
+)  # fmt: skip
+
+
+class MarianTokenizer:
+    """See :class:`pytransformer.tokenizers.Tokenizer`."""
+
+    def __init__(self, settings: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+        try:
+            self._read(settings, files)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"the tokenizer's settings or files are incomplete: {error!r}"
+            ) from None
+
+    def _read(self, settings: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+        separate = settings["separate_vocabs"]
+        self._source_pieces = _sentencepiece(files, "source.spm")
+        self._target_pieces = (
+            _sentencepiece(files, "target.spm") if separate else self._source_pieces
+        )
+        added = {token["content"]: token for token in settings["added_tokens"]}
+        source = _vocabulary(files, "vocab.json")
+        self._languages = () if separate else tuple(_languages(source))
+        target = _vocabulary(files, "target_vocab.json") if separate else source
+        self._source_ids = {**source, **{content: token["id"] for content, token in added.items()}}
+        # With two vocabularies a token may have another id on the target side, or none.
+        self._target_ids = target if separate else self._source_ids
+        self._target_tokens = {token_id: token for token, token_id in self._target_ids.items()}
+        special = [content for content, token in added.items() if token["special"]]
+        self._special_ids = {
+            self._target_ids[content] for content in special if content in self._target_ids
+        }
+        self._added = added
+        self._splitter = _splitter(added)
+        self._end = settings["eos_token"]
+        self._source_unknown = self._source_ids[settings["unk_token"]]
+        self._target_unknown = self._target_ids[settings["unk_token"]]
+        self._source_lang = settings.get("source_lang")
+        self._target_lang = settings.get("target_lang")
+        self._default_language = settings.get("default_target_language")
+        self._clean_up = settings["clean_up_tokenization_spaces"]
+
+    @property
+    def source_languages(self) -> tuple[str, ...]:
+        return (self._source_lang,) if self._source_lang else ()
+
+    @property
+    def target_languages(self) -> tuple[str, ...]:
+        return self._languages or ((self._target_lang,) if self._target_lang else ())
+
+    def encode(
+        self, text: str, *, src_lang: str | None = None, tgt_lang: str | None = None
+    ) -> list[str]:
+        text = self._with_prefix(_checked_text(text), src_lang, tgt_lang)
+        segments = self._split(text)
+        return [piece for segment in segments for piece in self._segment_tokens(segment)]
+
+    def encode_ids(
+        self, text: str, *, src_lang: str | None = None, tgt_lang: str | None = None
+    ) -> list[int]:
+        tokens = self.encode(text, src_lang=src_lang, tgt_lang=tgt_lang)
+        return self.source_ids([*tokens, self._end])
+
+    def source_ids(self, tokens: Sequence[str]) -> list[int]:
+        ids = [self._source_ids.get(token, self._source_unknown) for token in tokens]
+        end = self._source_ids[self._end]
+        return ids if ids and ids[-1] == end else [*ids, end]
+
+    def target_ids(self, tokens: Sequence[str]) -> list[int]:
+        return [self._target_ids.get(token, self._target_unknown) for token in tokens]
+
+    def target_tokens(self, ids: Sequence[int]) -> list[str]:
+        return [self._target_token(token_id) for token_id in ids]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        pieces = self.target_tokens([i for i in ids if i not in self._special_ids])
+        text: str = self._target_pieces.decode_pieces(pieces)
+        text = text.replace(_UNDERLINE, " ").strip()
+        if self._clean_up:
+            for ugly, clean in _CLEAN_UP:
+                text = text.replace(ugly, clean)
+        return text
+
+    def _target_token(self, token_id: int) -> str:
+        token = self._target_tokens.get(token_id)
+        if token is not None:
+            return token
+        # An embedding may have more rows than the vocabulary; transformers then asks sentencepiece.
+        if 0 <= token_id < self._target_pieces.get_piece_size():
+            piece: str = self._target_pieces.id_to_piece(token_id)
+            return piece
+        raise OptionError(f"no token has the id {token_id}")
+
+    def _with_prefix(self, text: str, src_lang: str | None, tgt_lang: str | None) -> str:
+        _check_language("source", src_lang, self.source_languages)
+        _check_language("target", tgt_lang, self.target_languages)
+        language = tgt_lang if tgt_lang is not None else self._default_language
+        if language is None or not self._languages:
+            return text
+        given = _PREFIX.match(text)
+        return text if given and given[1] in self._languages else f">>{language}<< {text}"
+
+    def _split(self, text: str) -> list[str]:
+        """Cuts out the added tokens, and strips spaces beside those that ask for it."""
+        segments = [segment for segment in self._splitter.split(text) if segment]
+        for i, segment in enumerate(segments):
+            token = self._added.get(segment)
+            if token is None:
+                continue
+            if token["rstrip"] and i + 1 < len(segments):
+                segments[i + 1] = segments[i + 1].lstrip()
+            if token["lstrip"] and i > 0:
+                segments[i - 1] = segments[i - 1].rstrip()
+        return [segment for segment in segments if segment]
+
+    def _segment_tokens(self, segment: str) -> list[str]:
+        if segment in self._added:
+            return [segment]
+        found = segment.find("<<") if segment.startswith(">>") else -1
+        end = found + 2 if found >= 0 else 0
+        pieces: list[str] = self._source_pieces.encode(segment[end:], out_type=str)
+        return [segment[:end], *pieces] if end else pieces
+
+
+def _sentencepiece(files: Mapping[str, bytes], name: str) -> Any:
+    processor = sentencepiece.SentencePieceProcessor()
+    try:
+        processor.LoadFromSerializedProto(files[name])
+    except RuntimeError as error:
+        raise CheckpointError(f"{name} is not a sentencepiece model: {error}") from None
+    return processor
+
+
+def _vocabulary(files: Mapping[str, bytes], name: str) -> dict[str, int]:
+    try:
+        vocab: dict[str, int] = json.loads(files[name])
+    except ValueError as error:
+        raise CheckpointError(f"{name}: broken JSON: {error}") from None
+    return vocab
+
+
+def _languages(vocab: Mapping[str, int]) -> list[str]:
+    return sorted(token[2:-2] for token in vocab if token.startswith(">>") and token.endswith("<<"))
+
+
+def _splitter(added: Mapping[str, Any]) -> re.Pattern[str]:
+    longest_first = sorted(added, key=len, reverse=True)
+    return re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
+
+
+def _check_language(side: str, language: str | None, known: Sequence[str]) -> None:
+    # A model of one pair that does not name its languages takes any name.
+    if language is not None and known and language not in known:
+        names = ", ".join(known)
+        raise OptionError(f"unknown {side} language {language!r}; this model knows {names}")
+
+
+def _checked_text(text: object) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"text must be str, not {type(text).__name__}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        raise OptionError(
+            f"text is not valid Unicode: character {error.start} is the lone surrogate U+{code:04X}"
+        ) from None
+    return text

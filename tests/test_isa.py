@@ -1,0 +1,76 @@
+"""Which instruction set runs, and that the environment can lower it but not raise it."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pytransformer._native import Kernels, active_isa, supported_isas
+
+ORDER = ["portable", "avx2", "avx512"]
+
+
+def run(code: str, isa: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", f"from pytransformer import _native\n{code}"],
+        env={**os.environ, "PYTRANSFORMER_ISA": isa},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_supported_isas_are_listed_lowest_first() -> None:
+    isas = supported_isas()
+    assert isas[0] == "portable"
+    assert isas == ORDER[: len(isas)]
+    assert active_isa() in isas
+
+
+@pytest.mark.parametrize("isa", supported_isas())
+def test_environment_lowers_the_choice(isa: str) -> None:
+    code = "isa = _native.active_isa(); print(isa, _native.Kernels(isa).compiled_isa)"
+    result = run(code, isa)
+    assert result.returncode == 0, result.stderr
+    # What the compiler was told for the code that runs, not only what the table is called.
+    assert result.stdout.split() == [isa, isa]
+
+
+def test_empty_environment_means_the_best() -> None:
+    assert run("print(_native.active_isa())", "").stdout.strip() == supported_isas()[-1]
+
+
+@pytest.mark.parametrize("isa", ["AVX2", "sse9", "avx512_fp99", "avx2 "])
+def test_unknown_isa_is_an_error_that_lists_the_valid_ones(isa: str) -> None:
+    result = run("_native.active_isa()", isa)
+    assert result.returncode != 0
+    message = result.stderr.strip().splitlines()[-1]
+    assert message.startswith("ValueError: PYTRANSFORMER_ISA")
+    assert repr(isa) in message
+    assert all(name in message for name in supported_isas())
+
+
+def test_an_isa_that_the_machine_lacks_is_refused() -> None:
+    missing = [isa for isa in ORDER if isa not in supported_isas()]
+    if not missing:
+        pytest.skip("this machine has every instruction set of the build")
+    with pytest.raises(ValueError, match="portable"):
+        Kernels(missing[0])
+    assert run("_native.active_isa()", missing[0]).returncode != 0
+
+
+def test_the_forced_one_really_ran() -> None:
+    """Without fused multiply-add some last bits differ: plain C++ cannot have run in its place."""
+    isas = supported_isas()
+    if len(isas) == 1:
+        pytest.skip("this machine has only the portable instruction set")
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(4, 300)).astype(np.float32)
+    packed = rng.normal(size=(4, 300, 16)).astype(np.float32)
+    portable, *others = (Kernels(isa).gemm(a, packed) for isa in isas)
+    for other in others:
+        np.testing.assert_array_equal(other, others[0])
+        assert (other != portable).any()
+        np.testing.assert_allclose(other, portable, atol=1e-4)
