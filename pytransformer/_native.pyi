@@ -91,6 +91,10 @@ class Kernels:
     def __init__(self, isa: str) -> None: ...
     @property
     def isa(self) -> str: ...
+    @property
+    def compiled_isa(self) -> str:
+        """The instruction set that the compiler was told to use for this code."""
+
     def exp(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
     def tanh(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
     def erf(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
@@ -114,6 +118,11 @@ class Kernels:
         activation: str = "none",
     ) -> npt.NDArray[np.float32]:
         """activation(a @ W^T + bias) + residual; a [m, k], packed [n/16, k, 16] -> [m, n]."""
+
+    def gemm_seconds(
+        self, a: npt.NDArray[np.float32], packed: npt.NDArray[np.float32], repeats: int
+    ) -> list[float]:
+        """How long each of `repeats` products took, with the packing of `a`."""
 
     def attention(
         self,
@@ -147,3 +156,9 @@ class Kernels:
         positions: npt.NDArray[np.float32] | None,
     ) -> npt.NDArray[np.float32]:
         """scale * row `ids[i]` of the packed embedding + positions[i]; -> [len(ids), k]."""
+
+    def peak_gflops(self) -> float:
+        """Multiplications and additions per second that one core can do, in 10^9."""
+
+    def read_gbps(self, size_bytes: int) -> float:
+        """10^9 bytes per second that one core reads, again and again, of `size_bytes` bytes."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytransformer import _native, native
 from pytransformer.errors import CheckpointError
-from pytransformer.model_spec import GenerationSpec, ModelSpec, PositionSpec, TokenizerSpec
+from pytransformer.model_spec import (
+    Checkpoint,
+    GenerationSpec,
+    ModelSpec,
+    PositionSpec,
+    TokenizerSpec,
+)
 from pytransformer.options import DecodingLimits
 from pytransformer.tokenizers import Tokenizer, create
 
@@ -24,7 +31,21 @@ class OpenModel:
     family: str
     spec: ModelSpec
     generation: GenerationSpec
-    tokenizer: Tokenizer
+    tokenizer_spec: TokenizerSpec
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, made when it is first used: mapping the weights is faster by far."""
+        try:
+            places = self.tokenizer_spec.settings["files"].items()
+            files = {
+                name: self.native.file(place["tensor"], place["length"]) for name, place in places
+            }
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.path}: the tokenizer's files are not as listed: {error}"
+            ) from None
+        return create(self.tokenizer_spec, files)
 
     def limits(self) -> DecodingLimits:
         """What this model says about the options of decoding."""
@@ -58,32 +79,30 @@ def open_model(path: str | os.PathLike[str] | None) -> OpenModel:
                 f"{path}: this installation carries no bundled model; give the path of one"
             )
     name = os.fsdecode(path)
-    model = _open_native(name)
-    family, spec, generation, tokenizer_spec = native.read_config(model.config)
-    tokenizer = create(tokenizer_spec, _tokenizer_files(name, model, tokenizer_spec))
-    return OpenModel(name, model, family, spec, generation, tokenizer)
-
-
-def _open_native(path: str) -> _native.Model:
     try:
-        if native.is_native(path):
-            return _native.Model.open(path)
-        # Only checkpoints of other programs need the loaders, which are slow to import.
-        from pytransformer import loaders
-
-        return _native.Model.from_buffer(native.build_image(loaders.load(path)), path)
+        if native.is_native(name):
+            model = _native.Model.open(name)
+        else:
+            model = _native.Model.from_buffer(native.build_image(read_checkpoint(name)).data, name)
     except CheckpointError:
         raise
     except ValueError as error:
         raise CheckpointError(str(error)) from None
+    family, spec, generation, tokenizer_spec = native.read_config(model.config)
+    return OpenModel(name, model, family, spec, generation, tokenizer_spec)
 
 
-def _tokenizer_files(path: str, model: _native.Model, spec: TokenizerSpec) -> dict[str, bytes]:
-    try:
-        places = spec.settings["files"].items()
-        return {name: model.file(place["tensor"], place["length"]) for name, place in places}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: the tokenizer's files are not as listed: {error}") from None
+def read_checkpoint(path: str) -> Checkpoint:
+    """Reads a checkpoint that is no native file, and makes sure that its tokenizer works.
+
+    Raises what :func:`pytransformer.loaders.load` raises.
+    """
+    # Native files need no loader, and importing them takes its time.
+    from pytransformer import loaders
+
+    checkpoint = loaders.load(path)
+    create(checkpoint.tokenizer, checkpoint.files)
+    return checkpoint
 
 
 def _reach(positions: PositionSpec) -> int | None:

@@ -14,7 +14,7 @@ import operator
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, SupportsIndex
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,7 +24,11 @@ class Rule(Protocol):
 
     @property
     def expected(self) -> str:
-        """What would be right, to follow the words "expected" and "one of" in a message."""
+        """What would be right, to follow the word "expected" in a message."""
+
+    @property
+    def metavar(self) -> str:
+        """How the command line's help calls a value."""
 
     def convert(self, value: object) -> object:
         """The value in its plain Python type; ValueError, TypeError or OverflowError if unfit."""
@@ -44,8 +48,12 @@ class Integer:
     def expected(self) -> str:
         return f"an integer from {self.minimum} to {self.maximum}"
 
-    def convert(self, value: object) -> int:
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, SupportsIndex):
+    @property
+    def metavar(self) -> str:
+        return "N"
+
+    def convert(self, value: Any) -> int:
+        if isinstance(value, (bool, np.bool_)):
             raise TypeError
         number = operator.index(value)
         if not self.minimum <= number <= self.maximum:
@@ -66,6 +74,10 @@ class Number:
     @property
     def expected(self) -> str:
         return f"a number from {self.minimum:g} to {self.maximum:g}"
+
+    @property
+    def metavar(self) -> str:
+        return "X"
 
     def convert(self, value: object) -> float:
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
@@ -89,6 +101,10 @@ class Choice:
     def expected(self) -> str:
         return "one of " + ", ".join(repr(value) for value in self.values)
 
+    @property
+    def metavar(self) -> str:
+        return "{" + ",".join(str(value).lower() for value in self.values) + "}"
+
     def convert(self, value: object) -> str | bool:
         if isinstance(value, np.bool_):
             value = bool(value)
@@ -109,6 +125,7 @@ class Tokens:
     """One token or several, each as text or as an id: a tuple of str or a tuple of int."""
 
     expected: str = "a token (str), an id (int), or a list of either"
+    metavar: str = "TOKEN"
 
     def convert(self, value: object) -> tuple[str | int, ...]:
         several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
@@ -147,20 +164,18 @@ def option(rule: Rule, help_text: str, *, flags: tuple[str, ...] = ()) -> Any:
 
 def option_infos(options_class: type[Any]) -> dict[str, OptionInfo]:
     """The declared options of a dataclass, by name."""
-    fields = dataclasses.fields(options_class)
-    return {field.name: field.metadata["info"] for field in fields if "info" in field.metadata}
+    return {field.name: field.metadata["info"] for field in dataclasses.fields(options_class)}
 
 
 def check(
-    options_class: type[Any], arguments: Mapping[str, object]
+    infos: Mapping[str, OptionInfo], arguments: Mapping[str, object]
 ) -> tuple[dict[str, Any], list[str]]:
     """Checks each argument by itself.
 
     Returns:
-        The values that are right, in their plain types (None means not given), and one message
-        for each that is not, or whose name is unknown.
+        The values that are right, in their plain types, and one message for each that is not, or
+        whose name is unknown.
     """
-    infos = option_infos(options_class)
     values: dict[str, Any] = {}
     problems: list[str] = []
     for name, value in arguments.items():
@@ -168,7 +183,7 @@ def check(
             near = difflib.get_close_matches(name, infos, n=1)
             hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(infos)
             problems.append(f"there is no option {name} ({hint})")
-        elif value is not None:
+        else:
             try:
                 values[name] = infos[name].rule.convert(value)
             except (TypeError, ValueError, OverflowError):

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pytransformer import _native
 from pytransformer.errors import OptionError
 from pytransformer.model_spec import GenerationSpec
-from pytransformer.option_rules import FLAG, Choice, Integer, Number, Tokens, check, option
+from pytransformer.option_rules import (
+    FLAG,
+    Choice,
+    Integer,
+    Number,
+    Tokens,
+    check,
+    option,
+    option_infos,
+)
 
 MAX_BEAM_SIZE = 1024
 
@@ -80,6 +89,9 @@ class TranslationOptions:
     )
 
 
+OPTIONS = option_infos(TranslationOptions)
+
+
 @dataclass(frozen=True)
 class DecodingLimits:
     """What a model says about options: its defaults and its bounds.
@@ -110,8 +122,11 @@ def resolve(arguments: Mapping[str, object], limits: DecodingLimits) -> Decoding
         OptionError: one for all that is wrong: unknown names (with the nearest known one), values
             of a wrong type or out of bounds, and values that contradict another or the model.
     """
-    values, problems = check(TranslationOptions, arguments)
-    broken = {name for name, value in arguments.items() if value is not None} - values.keys()
+    given = {
+        name: value for name, value in arguments.items() if value is not None or name not in OPTIONS
+    }
+    values, problems = check(OPTIONS, given)
+    broken = given.keys() - values.keys()
     options = TranslationOptions(**{**_defaults(limits), **values})
     problems += _conflicts(options, limits, broken)
     if problems:
@@ -138,7 +153,7 @@ def _defaults(limits: DecodingLimits) -> dict[str, Any]:
     }
 
 
-def _conflicts(options: TranslationOptions, limits: DecodingLimits, broken: set[str]) -> list[str]:
+def _conflicts(options: TranslationOptions, limits: DecodingLimits, broken: Set[str]) -> list[str]:
     """What contradicts the model or another option, but for options already found broken."""
     reach = limits.max_decoding_length
     unknown = [token for token in options.end_token if _token_id(token, limits) is None]
@@ -147,8 +162,8 @@ def _conflicts(options: TranslationOptions, limits: DecodingLimits, broken: set[
             options.beam_size > limits.vocab_size,
             {"beam_size"},
             (
-                f"beam_size is {options.beam_size}, but the vocabulary has only {limits.vocab_size} "
-                "tokens"
+                f"beam_size is {options.beam_size}, but the vocabulary has only "
+                f"{limits.vocab_size} tokens"
             ),
         ),
         (

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, overload
 from pytransformer import _native
 from pytransformer.errors import OptionError
 from pytransformer.model_files import open_model
-from pytransformer.option_rules import Choice, Integer, check, option
+from pytransformer.option_rules import Choice, Integer, check, option, option_infos
 from pytransformer.options import Decoding, resolve
 
 _MAX_THREADS = 1024
@@ -42,6 +42,9 @@ class TranslatorSettings:
     )
     inter_threads: int = option(Integer(1, _MAX_THREADS), "sentences translated in parallel")
     intra_threads: int = option(Integer(0, _MAX_THREADS), "threads for each of them")
+
+
+SETTINGS = option_infos(TranslatorSettings)
 
 
 class InputLengthError(OptionError):
@@ -105,7 +108,6 @@ class Translator:
             compute_type=compute_type, inter_threads=inter_threads, intra_threads=intra_threads
         )
         self._model = open_model(model)
-        self._tokenizer = self._model.tokenizer
         self._limits = self._model.limits()
         cores_per_worker = _native.available_threads() // settings.inter_threads
         self._engine = _native.Engine(
@@ -113,8 +115,6 @@ class Translator:
             settings.inter_threads,
             settings.intra_threads or max(1, cores_per_worker),
         )
-        # What closes every source: the end token.
-        self._frame = self._tokenizer.source_ids([])
 
     @overload
     def translate(
@@ -185,10 +185,11 @@ class Translator:
         """
         decoding = resolve(options, self._limits)
         sentences = _token_lists(source)
-        ids = [self._tokenizer.source_ids(tokens) for tokens in sentences]
+        ids = [self._model.tokenizer.source_ids(tokens) for tokens in sentences]
         results = []
-        for hypotheses in self._search(ids, self._frame, range(len(ids)), decoding):
-            tokens = [self._tokenizer.target_tokens(target) for target, _ in hypotheses]
+        nothing = self._model.tokenizer.source_ids([])
+        for hypotheses in self._search(ids, nothing, range(len(ids)), decoding):
+            tokens = [self._model.tokenizer.target_tokens(target) for target, _ in hypotheses]
             scores = [score for _, score in hypotheses] if decoding.options.return_scores else []
             results.append(TranslationResult(tokens, scores))
         return results
@@ -206,12 +207,12 @@ class Translator:
     @property
     def source_languages(self) -> Sequence[str]:
         """Languages that `src_lang` may name; empty where the model does not say."""
-        return self._tokenizer.source_languages
+        return self._model.tokenizer.source_languages
 
     @property
     def target_languages(self) -> Sequence[str]:
         """Languages that `tgt_lang` may name; empty where the model does not say."""
-        return self._tokenizer.target_languages
+        return self._model.tokenizer.target_languages
 
     @property
     def num_parameters(self) -> int:
@@ -254,7 +255,7 @@ class Translator:
         decoding = resolve(arguments, self._limits)
 
         def encode(line: str) -> list[int]:
-            return self._tokenizer.encode_ids(line, src_lang=src_lang, tgt_lang=tgt_lang)
+            return self._model.tokenizer.encode_ids(line, src_lang=src_lang, tgt_lang=tgt_lang)
 
         nothing = encode("")  # an unknown language ends here, even if there is no text
         sources: list[list[int]] = []
@@ -273,7 +274,7 @@ class Translator:
         """The best hypothesis as one line that ends as its source does."""
         best, _ = hypotheses[0]
         ending = "\r" if source.endswith("\r") else ""
-        return self._tokenizer.decode(best).replace("\n", " ") + ending
+        return self._model.tokenizer.decode(best).replace("\n", " ") + ending
 
     def _search(
         self,
@@ -289,7 +290,8 @@ class Translator:
         """
         cut = decoding.options.max_input_length
         if cut:
-            sources = [_cut(ids, cut, self._frame) for ids in sources]
+            end = self._model.tokenizer.source_ids([])
+            sources = [_cut(ids, cut, end) for ids in sources]
         limit = self._limits.max_source_length
         for owner, ids in zip(owners, sources, strict=True):
             if limit is not None and len(ids) > limit:
@@ -301,7 +303,7 @@ class Translator:
 
 
 def _check_settings(**arguments: object) -> TranslatorSettings:
-    values, problems = check(TranslatorSettings, arguments)
+    values, problems = check(SETTINGS, arguments)
     if problems:
         raise OptionError("; ".join(problems))
     return TranslatorSettings(**values)
@@ -343,6 +345,6 @@ def _token_lists(source: Iterable[Sequence[str]]) -> list[Sequence[str]]:
     return sentences
 
 
-def _cut(ids: list[int], length: int, frame: list[int]) -> list[int]:
-    """The first `length` tokens, not counting the `frame` (the end token) that closes them."""
-    return ids if len(ids) <= length + len(frame) else ids[:length] + frame
+def _cut(ids: list[int], length: int, end: list[int]) -> list[int]:
+    """The first `length` tokens, not counting the end token that closes them."""
+    return ids if len(ids) <= length + len(end) else ids[:length] + end

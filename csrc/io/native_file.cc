@@ -20,6 +20,7 @@ namespace {
 constexpr size_t kAlignment = 64;
 // The format's own limit: a larger header is a sign of a hostile or foreign file.
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+constexpr std::string_view kMetadata = "__metadata__";
 constexpr std::string_view kFormat = "pytransformer";
 constexpr std::string_view kFormatVersion = "1";
 
@@ -38,17 +39,12 @@ class Descriptor {
   int fd_;
 };
 
-// size * factor, or a FormatError-worthy maximum that no file reaches.
+// size * factor, or the largest number, which no file reaches, if that overflows.
 uint64_t checked_product(uint64_t size, uint64_t factor) {
   uint64_t product = 0;
   if (__builtin_mul_overflow(size, factor, &product)) return std::numeric_limits<uint64_t>::max();
   return product;
 }
-
-struct Extent {
-  uint64_t begin;
-  uint64_t end;
-};
 
 }  // namespace
 
@@ -106,69 +102,80 @@ void NativeFile::read_header() {
   }
   const auto* const text = reinterpret_cast<const char*>(image_.data()) + sizeof header_bytes;
   const Json header = Json::parse({text, header_bytes});
-  const Json::Object& entries = header.as_object("the header");
+  read_metadata(header);
+  data_ = image_.subspan(sizeof header_bytes + header_bytes);
+  for (const auto& [name, entry] : header.as_object("the header")) {
+    if (name != kMetadata) read_tensor(name, entry);
+  }
+  check_extents();
+}
 
-  const auto metadata = entries.find("__metadata__");
-  const auto format_of = [&](std::string_view key) -> std::string {
-    if (metadata == entries.end()) return {};
-    const Json::Object& object = metadata->second.as_object("__metadata__");
-    const auto found = object.find(key);
-    return found == object.end() ? std::string() : found->second.as_string(key);
+void NativeFile::read_metadata(const Json& header) {
+  static const Json kNothing = Json::parse("{}");
+  const Json::Object& entries = header.as_object("the header");
+  const auto found = entries.find(kMetadata);
+  const Json::Object& metadata =
+      (found == entries.end() ? kNothing : found->second).as_object(kMetadata);
+  const auto text_of = [&](std::string_view key) {
+    const auto entry = metadata.find(key);
+    return entry == metadata.end() ? std::string() : entry->second.as_string(key);
   };
-  if (format_of("format") != kFormat) {
+  if (text_of("format") != kFormat) {
     fail("a safetensors file, but not a pytransformer model; convert the checkpoint it belongs to");
   }
-  if (format_of("format_version") != kFormatVersion) {
-    fail("native format version '" + format_of("format_version") +
+  if (text_of("format_version") != kFormatVersion) {
+    fail("native format version '" + text_of("format_version") +
          "' is unknown to this version of pytransformer, which reads version " +
          std::string(kFormatVersion) + "; convert the checkpoint again");
   }
-  config_ = metadata->second.at("config").as_string("config");
+  config_ = text_of("config");
+}
 
-  const std::span<const std::byte> data = image_.subspan(sizeof header_bytes + header_bytes);
-  std::vector<Extent> extents;
-  for (const auto& [tensor, entry] : entries) {
-    if (tensor == "__metadata__") continue;
-    const std::string& type = entry.at("dtype").as_string("dtype of " + tensor);
-    const uint64_t width = type == "F32" ? 4 : type == "U8" ? 1 : 0;
-    if (width == 0) fail("tensor " + tensor + " has the unknown type " + type);
-    TensorView view;
-    uint64_t bytes = width;
-    for (const Json& extent : entry.at("shape").as_array("shape of " + tensor)) {
-      view.shape.push_back(extent.as_size("shape of " + tensor));
-      bytes = checked_product(bytes, static_cast<uint64_t>(view.shape.back()));
-    }
-    const Json::Array& offsets = entry.at("data_offsets").as_array("data_offsets of " + tensor);
-    if (offsets.size() != 2) fail("tensor " + tensor + " has no two data_offsets");
-    const auto begin = static_cast<uint64_t>(offsets[0].as_size("data_offsets of " + tensor));
-    const auto end = static_cast<uint64_t>(offsets[1].as_size("data_offsets of " + tensor));
-    if (begin > end || end > data.size()) {
-      fail("cut short or damaged: tensor " + tensor + " ends at byte " + std::to_string(end) +
-           " of " + std::to_string(data.size()));
-    }
-    if (end - begin != bytes) {
-      fail("tensor " + tensor + " has " + std::to_string(end - begin) +
-           " bytes, which does not fit its shape");
-    }
-    view.content = data.subspan(begin, bytes);
-    if (reinterpret_cast<uintptr_t>(view.content.data()) % kAlignment != 0) {
-      fail("tensor " + tensor + " is not aligned to 64 bytes");
-    }
-    if (type == "F32") {
-      view.floats = {reinterpret_cast<const float*>(view.content.data()), bytes / 4};
-    }
-    extents.push_back({begin, end});
-    tensors_.emplace(tensor, std::move(view));
+void NativeFile::read_tensor(const std::string& name, const Json& entry) {
+  const std::string& type = entry.at("dtype").as_string("dtype of " + name);
+  const uint64_t width = type == "F32" ? sizeof(float) : type == "U8" ? 1 : 0;
+  if (width == 0) fail("tensor " + name + " has the unknown type " + type);
+  TensorView view;
+  uint64_t bytes = width;
+  for (const Json& extent : entry.at("shape").as_array("shape of " + name)) {
+    view.shape.push_back(extent.as_size("shape of " + name));
+    bytes = checked_product(bytes, static_cast<uint64_t>(view.shape.back()));
   }
+  const Json::Array& offsets = entry.at("data_offsets").as_array("data_offsets of " + name);
+  if (offsets.size() != 2) fail("tensor " + name + " has no two data_offsets");
+  const auto begin = static_cast<uint64_t>(offsets[0].as_size("data_offsets of " + name));
+  const auto end = static_cast<uint64_t>(offsets[1].as_size("data_offsets of " + name));
+  if (begin > end || end > data_.size()) {
+    fail("cut short or damaged: tensor " + name + " ends at byte " + std::to_string(end) + " of " +
+         std::to_string(data_.size()));
+  }
+  if (end - begin != bytes) {
+    fail("tensor " + name + " has " + std::to_string(end - begin) +
+         " bytes, which does not fit its shape");
+  }
+  view.content = data_.subspan(begin, bytes);
+  if (reinterpret_cast<uintptr_t>(view.content.data()) % kAlignment != 0) {
+    fail("tensor " + name + " is not aligned to 64 bytes");
+  }
+  if (type == "F32") {
+    view.floats = {reinterpret_cast<const float*>(view.content.data()), bytes / sizeof(float)};
+  }
+  tensors_.emplace(name, std::move(view));
+}
 
-  std::sort(extents.begin(), extents.end(),
-            [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
-  uint64_t expected = 0;
-  for (const Extent& extent : extents) {
-    if (extent.begin != expected) fail("tensors overlap or leave a hole");
-    expected = extent.end;
+// The tensors must cover the data exactly: no overlap, no hole, nothing behind the last one.
+void NativeFile::check_extents() const {
+  std::vector<std::span<const std::byte>> extents;
+  for (const auto& [name, view] : tensors_) extents.push_back(view.content);
+  std::sort(extents.begin(), extents.end(), [](const auto& a, const auto& b) {
+    return a.data() != b.data() ? a.data() < b.data() : a.size() < b.size();
+  });
+  const std::byte* expected = data_.data();
+  for (const std::span<const std::byte> extent : extents) {
+    if (extent.data() != expected) fail("tensors overlap or leave a hole");
+    expected = extent.data() + extent.size();
   }
-  if (expected != data.size()) fail("bytes after the last tensor");
+  if (expected != data_.data() + data_.size()) fail("bytes after the last tensor");
 }
 
 }  // namespace pytransformer::io

@@ -13,6 +13,8 @@
 
 namespace pytransformer::io {
 
+class Json;
+
 // The file is not what it should be; the message names it.
 class FormatError : public std::runtime_error {
  public:
@@ -48,9 +50,13 @@ class NativeFile {
   NativeFile(std::span<const std::byte> image, std::shared_ptr<const void> owner,
              std::string name);
   void read_header();
+  void read_metadata(const Json& header);
+  void read_tensor(const std::string& name, const Json& entry);
+  void check_extents() const;
 
   std::shared_ptr<const void> owner_;
   std::span<const std::byte> image_;
+  std::span<const std::byte> data_;  // behind the header
   std::string name_;
   std::string config_;
   std::map<std::string, TensorView, std::less<>> tensors_;

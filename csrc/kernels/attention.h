@@ -9,12 +9,14 @@ namespace {
 
 void pack_keys(const float* keys, int64_t ldk, int64_t count, int64_t dim, float* out) {
   for (int64_t first = 0; first < count; first += kLanes) {
-    const int64_t here = smaller(kLanes, count - first);
-    float* panel = out + first * dim;
-    for (int64_t i = 0; i < dim; ++i) {
+    for (int64_t i = 0; i < dim; i += kLanes) {
+      F32x16 block[kLanes];
       for (int64_t j = 0; j < kLanes; ++j) {
-        panel[i * kLanes + j] = j < here ? keys[(first + j) * ldk + i] : 0.0f;
+        block[j] = first + j < count ? load(keys + (first + j) * ldk + i) : broadcast(0.0f);
       }
+      transpose(block);
+      float* panel = out + first * dim + i * kLanes;
+      for (int64_t j = 0; j < kLanes; ++j) store(panel + j * kLanes, block[j]);
     }
   }
 }
@@ -29,7 +31,7 @@ void attention(const AttentionArgs& args) {
   const BalancedCut cut = {args.queries, ceil_divide(args.queries, kPassRows)};
   for (int64_t block = 0; block < cut.parts; ++block) {
     const int64_t row = cut.begin(block);
-    const int64_t rows = cut.begin(block + 1) - row;
+    const int64_t rows = cut.size(block);
 
     GemmArgs scores = {};
     scores.m = rows;
@@ -40,7 +42,7 @@ void attention(const AttentionArgs& args) {
     scores.b = {args.packed_keys, args.dim * kLanes, kLanes};
     scores.c = args.scratch;
     scores.ldc = width;
-    gemm_stream<false>(scores);
+    gemm_stream(scores);
 
     for (int64_t r = 0; r < rows; ++r) {
       softmax_row(args.scratch + r * width, args.keys, args.scale);
@@ -55,7 +57,7 @@ void attention(const AttentionArgs& args) {
     mix.b = {args.v, kLanes, args.ldv};
     mix.c = args.out + row * args.ldo;
     mix.ldc = args.ldo;
-    gemm_stream<false>(mix);
+    gemm_stream(mix);
   }
 }
 

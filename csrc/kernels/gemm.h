@@ -3,7 +3,7 @@
 // Every output element has one accumulator, fed in the order of k, so the bits of a row depend
 // neither on the number of rows nor on how the product is cut. Two ways to cut it:
 // - few rows: each group of panels is streamed from memory once, for all rows; A is read where it
-//   lies. Bound by memory, so several panels are read at once and prefetched.
+//   lies. Bound by memory, so several panels are read at once.
 // - many rows: A is packed in tiles of rows; a group of panels is used for all tiles of a block of
 //   rows that stays in the second-level cache. Bound by arithmetic.
 #pragma once
@@ -27,8 +27,8 @@ constexpr int pass_panels(int rows) {
 }
 // Bytes of A that a block of rows may fill.
 constexpr int64_t kBlockBytes = 512 * 1024;
-// Cache lines of weights that are asked for before they are needed.
-constexpr int64_t kLinesAhead = 64;
+// Panels that several passes over few rows share.
+constexpr int64_t kGroupPanels = 8;
 
 constexpr int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -41,6 +41,7 @@ struct BalancedCut {
   int64_t begin(int64_t part) const {
     return part * (rows / parts) + smaller(part, rows % parts);
   }
+  int64_t size(int64_t part) const { return rows / parts + (part < rows % parts ? 1 : 0); }
 };
 
 template <int kRows>
@@ -61,17 +62,14 @@ struct Accumulators {
   F32x16 v[kRows][kPanels];
 };
 
-// Adds the products of k in [begin, end). With kPrefetch, `ahead` is what to fetch, laid out as b.
-template <int kRows, int kPanels, bool kPrefetch, typename A>
-inline void multiply(const A& a, const Panels& b, int64_t begin, int64_t end, const float* ahead,
-                     Accumulators<kRows, kPanels>& acc) {
-  for (int64_t i = begin; i < end; ++i) {
+// The products of all k. The hardware prefetches panels well by itself; asking for lines in software
+// as well was measured to be slower.
+template <int kRows, int kPanels, typename A>
+inline void multiply(const A& a, const Panels& b, int64_t k, Accumulators<kRows, kPanels>& acc) {
+  for (int64_t i = 0; i < k; ++i) {
     F32x16 w[kPanels];
 #pragma GCC unroll 16
-    for (int p = 0; p < kPanels; ++p) {
-      w[p] = load(b.data + p * b.panel_stride + i * b.k_stride);
-      if constexpr (kPrefetch) prefetch(ahead + p * b.panel_stride + (i - begin) * b.k_stride);
-    }
+    for (int p = 0; p < kPanels; ++p) w[p] = load(b.data + p * b.panel_stride + i * b.k_stride);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const F32x16 x = broadcast(a.at(r, i));
@@ -128,40 +126,36 @@ inline Panels from_panel(const Panels& b, int64_t panel) {
   return {b.data + panel * b.panel_stride, b.panel_stride, b.k_stride};
 }
 
-// Rows [row, row + kRows) of all panels from `panel` on, kPanels at a time; then the rest, with half
-// as many at a time.
-template <int kRows, int kPanels, bool kPrefetch>
-void stream_panels(const GemmArgs& args, int64_t row, int64_t panel) {
-  constexpr int64_t kDistance = kLinesAhead / kPanels;
+// Rows [row, row + kRows) of the panels [panel, end), kPanels at a time; then the rest at once.
+template <int kRows, int kPanels = pass_panels(kRows)>
+void stream_panels(const GemmArgs& args, int64_t row, int64_t panel, int64_t end) {
   const StridedRows<kRows> a = {args.a + row * args.lda, args.lda};
-  for (; panel + kPanels <= args.panels; panel += kPanels) {
+  for (; panel + kPanels <= end; panel += kPanels) {
     Accumulators<kRows, kPanels> acc = {};
-    const Panels b = from_panel(args.b, panel);
-    if constexpr (kPrefetch) {
-      // The last lines of these panels fetch the first ones of the next.
-      const int64_t turn = args.k > kDistance ? args.k - kDistance : 0;
-      const float* next = from_panel(b, panel + 2 * kPanels <= args.panels ? kPanels : 0).data;
-      multiply<kRows, kPanels, true>(a, b, 0, turn, b.data + kDistance * b.k_stride, acc);
-      multiply<kRows, kPanels, true>(a, b, turn, args.k, next, acc);
-    } else {
-      multiply<kRows, kPanels, false>(a, b, 0, args.k, nullptr, acc);
-    }
+    multiply(a, from_panel(args.b, panel), args.k, acc);
     store_tile(args, acc, row, panel);
   }
-  if constexpr (kPanels > 1) stream_panels<kRows, kPanels / 2, kPrefetch>(args, row, panel);
+  if constexpr (kPanels > 1) {
+    if (panel < end) stream_panels<kRows, kPanels - 1>(args, row, panel, end);
+  }
 }
 
-template <bool kPrefetch, int kRows = kPassRows>
-void stream_pass(const GemmArgs& args, int64_t row, int64_t rows) {
-  if (rows == kRows) return stream_panels<kRows, pass_panels(kRows), kPrefetch>(args, row, 0);
-  if constexpr (kRows > 1) stream_pass<kPrefetch, kRows - 1>(args, row, rows);
+template <int kRows = kPassRows>
+void stream_rows(const GemmArgs& args, int64_t row, int64_t rows, int64_t panel, int64_t end) {
+  if (rows == kRows) return stream_panels<kRows>(args, row, panel, end);
+  if constexpr (kRows > 1) stream_rows<kRows - 1>(args, row, rows, panel, end);
 }
 
-template <bool kPrefetch>
+// With more rows than one pass takes, the passes follow each other group by group of panels that
+// stay in the cache.
 void gemm_stream(const GemmArgs& args) {
-  const BalancedCut cut = {args.m, ceil_divide(args.m, kPassRows)};
-  for (int64_t part = 0; part < cut.parts; ++part) {
-    stream_pass<kPrefetch>(args, cut.begin(part), cut.begin(part + 1) - cut.begin(part));
+  const BalancedCut passes = {args.m, ceil_divide(args.m, kPassRows)};
+  const int64_t group = passes.parts == 1 ? args.panels : kGroupPanels;
+  for (int64_t panel = 0; panel < args.panels; panel += group) {
+    const int64_t end = smaller(panel + group, args.panels);
+    for (int64_t pass = 0; pass < passes.parts; ++pass) {
+      stream_rows(args, passes.begin(pass), passes.size(pass), panel, end);
+    }
   }
 }
 
@@ -169,16 +163,34 @@ BalancedCut tiles_of(int64_t m) { return {m, ceil_divide(m, kTileRows)}; }
 
 int64_t row_tiles(int64_t m) { return tiles_of(m).parts; }
 
+// One tile, transposed 16 by 16. A store of 16 lanes spills over into the next places, which are
+// written after it; only at the end of the tile there is nothing to spill into.
+void pack_tile(const float* a, int64_t lda, int64_t rows, int64_t k, float* out) {
+  for (int64_t first = 0; first < k; first += kLanes) {
+    const int64_t count = smaller(kLanes, k - first);
+    F32x16 block[kLanes];
+    for (int64_t r = 0; r < kLanes; ++r) {
+      const float* from = a + smaller(r, rows - 1) * lda + first;
+      block[r] = count == kLanes ? load(from) : load_partial(from, count);
+    }
+    transpose(block);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t place = (first + i) * rows;
+      if (place + kLanes <= rows * k) {
+        store(out + place, block[i]);
+      } else {
+        store_partial(out + place, block[i], rows);
+      }
+    }
+  }
+}
+
 void pack_rows(const float* a, int64_t lda, int64_t m, int64_t k, int64_t tile_begin,
                int64_t tile_end, float* out) {
   const BalancedCut cut = tiles_of(m);
   for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
     const int64_t row = cut.begin(tile);
-    const int64_t rows = cut.begin(tile + 1) - row;
-    float* packed = out + row * k;
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t i = 0; i < k; ++i) packed[i * rows + r] = a[(row + r) * lda + i];
-    }
+    pack_tile(a + row * lda, lda, cut.size(tile), k, out + row * k);
   }
 }
 
@@ -187,7 +199,7 @@ void packed_tile(const GemmArgs& args, int64_t row, int64_t rows, int64_t panel)
   if (rows == kRows) {
     Accumulators<kRows, kPanels> acc = {};
     const PackedRows<kRows> a = {args.packed_a + row * args.k};
-    multiply<kRows, kPanels, false>(a, from_panel(args.b, panel), 0, args.k, nullptr, acc);
+    multiply(a, from_panel(args.b, panel), args.k, acc);
     store_tile(args, acc, row, panel);
     return;
   }
@@ -199,7 +211,7 @@ void packed_panels(const GemmArgs& args, const BalancedCut& cut, int64_t tile_be
                    int64_t tile_end, int64_t panel) {
   for (; panel + kPanels <= args.panels; panel += kPanels) {
     for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
-      packed_tile<kPanels>(args, cut.begin(tile), cut.begin(tile + 1) - cut.begin(tile), panel);
+      packed_tile<kPanels>(args, cut.begin(tile), cut.size(tile), panel);
     }
   }
   if constexpr (kPanels > 1) packed_panels<kPanels / 2>(args, cut, tile_begin, tile_end, panel);
@@ -219,7 +231,7 @@ void gemm(const GemmArgs& args) {
   if (args.m > kMaxStreamRows) {
     gemm_packed(args);
   } else if (args.m > 0) {
-    gemm_stream<true>(args);
+    gemm_stream(args);
   }
 }
 

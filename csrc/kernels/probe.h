@@ -22,16 +22,11 @@ float probe_arithmetic(int64_t rounds) {
 
 float probe_reads(const float* x, int64_t count) {
   constexpr int64_t kStreams = kRegisters >= 32 ? 8 : 2;
-  // Some lines ahead of the hardware's own prefetching.
-  constexpr int64_t kAhead = 512;
   F32x16 total[kStreams] = {};
   const int64_t stretch = count / (kStreams * kLanes) * kLanes;
   for (int64_t i = 0; i < stretch; i += kLanes) {
 #pragma GCC unroll 16
-    for (int64_t s = 0; s < kStreams; ++s) {
-      total[s] = total[s] + load(x + s * stretch + i);
-      prefetch(x + s * stretch + i + kAhead);
-    }
+    for (int64_t s = 0; s < kStreams; ++s) total[s] = total[s] + load(x + s * stretch + i);
   }
   for (int64_t s = 1; s < kStreams; ++s) total[0] = total[0] + total[s];
   return sum(total[0]);

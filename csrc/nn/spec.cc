@@ -14,6 +14,8 @@ using io::JsonError;
 
 // Far above any real model, and small enough that no product of two sizes overflows.
 constexpr int64_t kMaxSize = int64_t{1} << 28;
+// A table of positions is computed for this many tokens at most.
+constexpr int64_t kMaxPositions = int64_t{1} << 16;
 
 template <typename Enum, size_t n>
 Enum parse_name(const Json& parent, std::string_view key,
@@ -25,9 +27,10 @@ Enum parse_name(const Json& parent, std::string_view key,
   throw JsonError("unknown " + std::string(key) + " '" + text + "'");
 }
 
-int64_t parse_size(const Json& parent, std::string_view key, int64_t least) {
+int64_t parse_size(const Json& parent, std::string_view key, int64_t least,
+                   int64_t most = kMaxSize) {
   const int64_t size = parent.at(key).as_size(key);
-  if (size < least || size > kMaxSize) {
+  if (size < least || size > most) {
     throw JsonError(std::string(key) + " = " + std::to_string(size) + " is out of range");
   }
   return size;
@@ -44,8 +47,8 @@ PositionSpec parse_positions(const Json& json) {
       {"sinusoidal_interleaved", PositionKind::sinusoidal_interleaved},
       {"learned", PositionKind::learned},
   }};
-  return {parse_name(json, "kind", kKinds), parse_size(json, "max_length", 1),
-          parse_size(json, "offset", 0)};
+  return {parse_name(json, "kind", kKinds), parse_size(json, "max_length", 1, kMaxPositions),
+          parse_size(json, "offset", 0, kMaxPositions)};
 }
 
 StackSpec parse_stack(const Json& json) {

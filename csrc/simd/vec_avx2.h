@@ -29,7 +29,6 @@ inline void store(float* p, F32x16 a) {
   _mm256_storeu_ps(p + 8, a.high);
 }
 inline F32x16 broadcast(float a) { return {_mm256_set1_ps(a), _mm256_set1_ps(a)}; }
-inline void prefetch(const float* p) { _mm_prefetch(p, _MM_HINT_T0); }
 
 inline Mask16 first_lanes(int64_t n) {
   const __m256i limit = _mm256_set1_epi32(static_cast<int32_t>(n));
@@ -46,6 +45,11 @@ inline F32x16 load_partial(const float* p, int64_t n) {
   const Mask16 mask = first_lanes(n);
   return {_mm256_maskload_ps(p, _mm256_castps_si256(mask.low)),
           _mm256_maskload_ps(p + 8, _mm256_castps_si256(mask.high))};
+}
+inline void store_partial(float* p, F32x16 a, int64_t n) {
+  const Mask16 mask = first_lanes(n);
+  _mm256_maskstore_ps(p, _mm256_castps_si256(mask.low), a.low);
+  _mm256_maskstore_ps(p + 8, _mm256_castps_si256(mask.high), a.high);
 }
 inline F32x16 select(Mask16 mask, F32x16 yes, F32x16 no) {
   return {_mm256_blendv_ps(no.low, yes.low, mask.low),
@@ -128,6 +132,45 @@ inline __m256 sums_of_eight(const F32x16* a) {
   return _mm256_add_ps(_mm256_shuffle_ps(x, y, 0x88), _mm256_shuffle_ps(x, y, 0xdd));
 }
 inline F32x16 sums(const F32x16 (&a)[16]) { return {sums_of_eight(a), sums_of_eight(a + 8)}; }
+
+inline void transpose_eight(__m256 (&a)[8]) {
+  // Half h of x[4 g + i]: column 4 h + i of rows 4 g … 4 g + 3.
+  __m256 x[8];
+#pragma GCC unroll 2
+  for (int g = 0; g < 8; g += 4) {
+    const __m256 low01 = _mm256_unpacklo_ps(a[g], a[g + 1]);
+    const __m256 high01 = _mm256_unpackhi_ps(a[g], a[g + 1]);
+    const __m256 low23 = _mm256_unpacklo_ps(a[g + 2], a[g + 3]);
+    const __m256 high23 = _mm256_unpackhi_ps(a[g + 2], a[g + 3]);
+    x[g] = _mm256_shuffle_ps(low01, low23, 0x44);
+    x[g + 1] = _mm256_shuffle_ps(low01, low23, 0xee);
+    x[g + 2] = _mm256_shuffle_ps(high01, high23, 0x44);
+    x[g + 3] = _mm256_shuffle_ps(high01, high23, 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    a[i] = _mm256_permute2f128_ps(x[i], x[i + 4], 0x20);
+    a[i + 4] = _mm256_permute2f128_ps(x[i], x[i + 4], 0x31);
+  }
+}
+inline void transpose(F32x16 (&a)[16]) {
+  __m256 low[2][8];
+  __m256 high[2][8];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) {
+    low[i / 8][i % 8] = a[i].low;
+    high[i / 8][i % 8] = a[i].high;
+  }
+  for (int i = 0; i < 2; ++i) {
+    transpose_eight(low[i]);
+    transpose_eight(high[i]);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    a[i] = {low[0][i], low[1][i]};
+    a[i + 8] = {high[0][i], high[1][i]};
+  }
+}
 
 }  // namespace
 }  // namespace pytransformer::kernels

@@ -29,12 +29,14 @@ struct Mask16 {
 inline F32x16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline void store(float* p, F32x16 a) { _mm512_storeu_ps(p, a.v); }
 inline F32x16 broadcast(float a) { return {_mm512_set1_ps(a)}; }
-inline void prefetch(const float* p) { _mm_prefetch(p, _MM_HINT_T0); }
 
 inline Mask16 first_lanes(int64_t n) { return {static_cast<__mmask16>((1u << n) - 1u)}; }
 inline uint32_t bits(Mask16 mask) { return mask.m; }
 inline F32x16 load_partial(const float* p, int64_t n) {
   return {_mm512_maskz_loadu_ps(first_lanes(n).m, p)};
+}
+inline void store_partial(float* p, F32x16 a, int64_t n) {
+  _mm512_mask_storeu_ps(p, first_lanes(n).m, a.v);
 }
 inline F32x16 select(Mask16 mask, F32x16 yes, F32x16 no) {
   return {_mm512_mask_blend_ps(mask.m, no.v, yes.v)};
@@ -95,6 +97,34 @@ inline F32x16 sums(const F32x16 (&a)[16]) {
   const __m512 x = fold_two(fold_four(a), fold_four(a + 1));
   const __m512 y = fold_two(fold_four(a + 2), fold_four(a + 3));
   return {_mm512_add_ps(_mm512_shuffle_ps(x, y, 0x88), _mm512_shuffle_ps(x, y, 0xdd))};
+}
+
+inline void transpose(F32x16 (&a)[16]) {
+  // Quarter q of x[4 g + i]: column 4 q + i of rows 4 g … 4 g + 3.
+  __m512 x[16];
+#pragma GCC unroll 4
+  for (int g = 0; g < 16; g += 4) {
+    const __m512 low01 = _mm512_unpacklo_ps(a[g].v, a[g + 1].v);
+    const __m512 high01 = _mm512_unpackhi_ps(a[g].v, a[g + 1].v);
+    const __m512 low23 = _mm512_unpacklo_ps(a[g + 2].v, a[g + 3].v);
+    const __m512 high23 = _mm512_unpackhi_ps(a[g + 2].v, a[g + 3].v);
+    x[g] = _mm512_shuffle_ps(low01, low23, 0x44);
+    x[g + 1] = _mm512_shuffle_ps(low01, low23, 0xee);
+    x[g + 2] = _mm512_shuffle_ps(high01, high23, 0x44);
+    x[g + 3] = _mm512_shuffle_ps(high01, high23, 0xee);
+  }
+  // Then quarters: a 4 x 4 transpose of them for each i.
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m512 upper01 = _mm512_shuffle_f32x4(x[i], x[i + 4], 0x44);
+    const __m512 upper23 = _mm512_shuffle_f32x4(x[i], x[i + 4], 0xee);
+    const __m512 lower01 = _mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0x44);
+    const __m512 lower23 = _mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0xee);
+    a[i].v = _mm512_shuffle_f32x4(upper01, lower01, 0x88);
+    a[i + 4].v = _mm512_shuffle_f32x4(upper01, lower01, 0xdd);
+    a[i + 8].v = _mm512_shuffle_f32x4(upper23, lower23, 0x88);
+    a[i + 12].v = _mm512_shuffle_f32x4(upper23, lower23, 0xdd);
+  }
 }
 
 }  // namespace

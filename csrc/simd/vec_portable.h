@@ -45,7 +45,6 @@ inline F32x16 broadcast(float a) {
   const Float4 v = {a, a, a, a};
   return {{v, v, v, v}};
 }
-inline void prefetch(const float* p) { __builtin_prefetch(p); }
 
 // Lanes below n are set; 0 <= n <= 16.
 inline Mask16 first_lanes(int64_t n) {
@@ -64,6 +63,10 @@ inline F32x16 load_partial(const float* p, int64_t n) {
   F32x16 result = {};
   for (int i = 0; i < n; ++i) result.q[i / 4][i % 4] = p[i];
   return result;
+}
+// Writes the first n lanes and nothing else.
+inline void store_partial(float* p, F32x16 a, int64_t n) {
+  for (int i = 0; i < n; ++i) p[i] = a.q[i / 4][i % 4];
 }
 inline F32x16 select(Mask16 mask, F32x16 yes, F32x16 no) {
   return quarters([](Int4 m, Float4 y, Float4 n) { return m ? y : n; }, mask, yes, no);
@@ -134,6 +137,17 @@ inline F32x16 sums(const F32x16 (&a)[16]) {
   F32x16 result = {};
   for (int i = 0; i < 16; ++i) result.q[i / 4][i % 4] = sum(a[i]);
   return result;
+}
+
+// Lane j of a[i] becomes lane i of a[j].
+inline void transpose(F32x16 (&a)[16]) {
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 0; j < i; ++j) {
+      const float upper = a[j].q[i / 4][i % 4];
+      a[j].q[i / 4][i % 4] = a[i].q[j / 4][j % 4];
+      a[i].q[j / 4][j % 4] = upper;
+    }
+  }
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ from typing import Any
 from pytransformer import native
 from pytransformer.cli.text import megabytes
 from pytransformer.errors import OptionError
-from pytransformer.model_files import open_model
+from pytransformer.model_files import open_model, read_checkpoint
 
 _DESCRIPTION = """\
 Writes CHECKPOINT as one native model file, which opens at once and is shared by all processes that
@@ -30,12 +30,11 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Converts; a place where OUT cannot be written is found before the checkpoint is read."""
-    from pytransformer import loaders
-
     output: str = arguments.output
     folder = os.path.dirname(os.path.abspath(output))
-    if os.path.isdir(output):
-        raise OptionError(f"{output}: is a directory, expected the name of a file")
+    if os.path.exists(output) and not os.path.isfile(output):
+        # Renaming onto a device would replace it.
+        raise OptionError(f"{output}: exists and is not a file, expected the name of a file")
     if not os.path.isdir(folder):
         raise OptionError(f"{folder}: no such directory")
     if not os.access(folder, os.W_OK):
@@ -43,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if native.is_native(arguments.checkpoint):
         _copy(arguments.checkpoint, output)
     else:
-        native.write(loaders.load(arguments.checkpoint), output)
+        native.write(read_checkpoint(arguments.checkpoint), output)
     model = open_model(output)
     print(
         f"{output}: {model.family}, {model.native.num_parameters:,} parameters, "
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _copy(source: str, output: str) -> None:
-    open_model(source)  # refuses a damaged one
+    open_model(source)  # raises if it is damaged
     temporary = f"{output}.{os.getpid()}.tmp"
     try:
         shutil.copyfile(source, temporary)

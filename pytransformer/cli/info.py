@@ -104,4 +104,4 @@ def _processor_name() -> str:
 
 def _print_facts(facts: dict[str, str]) -> None:
     for name, value in facts.items():
-        print(f"{name:<16}{value}")
+        print(f"{name:<17}{value}")

@@ -15,9 +15,9 @@ from pytransformer import _native
 from pytransformer.cli.lines import LineReader
 from pytransformer.cli.progress import Progress
 from pytransformer.errors import OptionError
-from pytransformer.option_rules import Rule, option_infos
-from pytransformer.options import TranslationOptions
-from pytransformer.translator import InputLengthError, Translator, TranslatorSettings
+from pytransformer.option_rules import Rule
+from pytransformer.options import OPTIONS
+from pytransformer.translator import SETTINGS, InputLengthError, Translator
 
 _DESCRIPTION = """\
 Translates each TEXT, or each line of a file or of stdin, to one line of UTF-8. Lines are translated
@@ -51,11 +51,14 @@ def add_parser(commands: Any) -> None:
         help="cores to use; 0, the default, means all that this process may use",
     )
     decoding = parser.add_argument_group("decoding", "By default as the model's checkpoint says.")
-    for name, info in option_infos(TranslationOptions).items():
+    for name, info in OPTIONS.items():
         if info.flags:
-            metavar = type(info.rule).__name__.upper()[:3]
             decoding.add_argument(
-                *info.flags, dest=name, type=_reader(info.rule), metavar=metavar, help=info.help
+                *info.flags,
+                dest=name,
+                type=_reader(info.rule),
+                metavar=info.rule.metavar,
+                help=info.help,
             )
 
 
@@ -66,9 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.text and arguments.input is not None:
             raise OptionError("give either TEXT or --input, not both")
         translator = _open_translator(arguments, many_lines=reader is not None)
-        options = {
-            name: getattr(arguments, name, None) for name in option_infos(TranslationOptions)
-        }
+        options = {name: getattr(arguments, name, None) for name in OPTIONS}
         options.update(src_lang=arguments.src_lang, tgt_lang=arguments.tgt_lang)
         translator.translate([], **options)  # raises if an option or a language is wrong
         output = _open_output(arguments.output, reader, stack)
@@ -94,7 +95,7 @@ def _reader(rule: Rule) -> Callable[[str], object]:
 
 
 def _thread_count(text: str) -> int:
-    rule = option_infos(TranslatorSettings)["intra_threads"].rule
+    rule = SETTINGS["intra_threads"].rule
     try:
         return int(str(rule.convert(rule.parse(text))))
     except ValueError:
@@ -106,6 +107,8 @@ def _open_input(path: str | None, stack: contextlib.ExitStack) -> LineReader:
         if sys.stdin is None:
             raise OptionError("stdin is closed; give TEXT or --input")
         descriptor, name = sys.stdin.fileno(), "stdin"
+        if sys.stdin.isatty():
+            print("Reading lines from the terminal; Ctrl-D ends.", file=sys.stderr)
     else:
         file = stack.enter_context(io.FileIO(path))
         descriptor, name = file.fileno(), path
@@ -151,8 +154,11 @@ def _translate_lines(
 
 
 def _write(output: BinaryIO, lines: list[str]) -> None:
-    output.write("".join(line + "\n" for line in lines).encode())
-    output.flush()
+    try:
+        output.write("".join(line + "\n" for line in lines).encode())
+        output.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, output.name) from None
 
 
 def _progress_settings(reader: LineReader, output: BinaryIO) -> tuple[TextIO | None, int | None]:

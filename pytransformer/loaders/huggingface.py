@@ -46,10 +46,10 @@ class Settings:
         """The value as it stands, or None."""
         return self.values.get(key)
 
-    def integer(self, key: str, default: int, minimum: int = 0) -> int:
+    def integer(self, key: str, default: int, minimum: int = 0, maximum: int = 2**31 - 1) -> int:
         value = self._value(key, default)
-        if type(value) is not int or value < minimum:
-            raise self.error(key, f"an integer of at least {minimum}")
+        if type(value) is not int or not minimum <= value <= maximum:
+            raise self.error(key, f"an integer from {minimum} to {maximum}")
         return value
 
     def number(self, key: str, default: float) -> float:

@@ -57,6 +57,7 @@ _EMBEDDING = "model.{}.embed_tokens.weight"
 _POSITIONS = "model.{}.embed_positions.weight"
 # Stored sinusoids may carry the rounding of their type, or of a formula evaluated in float32.
 _POSITION_TOLERANCE = {"F64": 1e-4, "F32": 1e-4, "F16": 1e-3, "BF16": 5e-3}
+_MAX_LAYERS = 1000  # far beyond any model, and few enough to list what is missing
 _LAYER_NORM_EPSILON = 1e-5  # PyTorch's default, which MarianMT never changes
 _PROJECTIONS = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"}
 
@@ -123,7 +124,7 @@ def _stack(config: Settings, side: str, vocab_size: int, source: TensorSource) -
     max_length = config.integer("max_position_embeddings", 1024, minimum=2)
     learned = _has_learned_positions(source, _POSITIONS.format(side), (max_length, d_model))
     return StackSpec(
-        num_layers=config.integer(f"{side}_layers", 12),
+        num_layers=config.integer(f"{side}_layers", 12, maximum=_MAX_LAYERS),
         d_model=d_model,
         num_heads=num_heads,
         head_dim=head_dim,
@@ -204,8 +205,8 @@ def _plan(
             positions = Planned(_POSITIONS.format(side), _position_shape(stack))
             yield f"{side}.positions.weight", positions
         for layer in range(stack.num_layers):
-            for name, stored, shape in _layer(stack, is_decoder=side == "decoder"):
-                planned = Planned(f"model.{side}.layers.{layer}.{stored}", shape)
+            for name, stored, layer_shape in _layer(stack, is_decoder=side == "decoder"):
+                planned = Planned(f"model.{side}.layers.{layer}.{stored}", layer_shape)
                 yield f"{side}.layers.{layer}.{name}", planned
     decoder = model.decoder
     if not model.tied_output:

@@ -29,13 +29,15 @@ def read_tokenizer(
     if config.get("sp_model_kwargs"):
         raise UnsupportedModelError(f"{config_path}: sp_model_kwargs (sampling) is not supported")
     files = _read_files(path, separate)
-    added = AddedTokens(path, config, _DEFAULTS, read_json_object(path / "vocab.json"))
-    tokens = {content: token["id"] for content, token in added.tokens.items()}
-    vocab = _vocabulary(path / "vocab.json", tokens, source_size)
+    vocab = read_json_object(path / "vocab.json")
+    added = AddedTokens(path, config, _DEFAULTS, vocab)
+    vocab.update((content, token["id"]) for content, token in added.tokens.items())
+    _check_vocabulary(path / "vocab.json", vocab, source_size)
     if separate:
-        _vocabulary(path / "target_vocab.json", {}, target_size)
-    elif max(vocab.values()) >= target_size:
-        raise CheckpointError(f"{path}: vocab.json does not fit {target_size} decoder embeddings")
+        path = path / "target_vocab.json"
+        _check_vocabulary(path, read_json_object(path), target_size)
+    else:
+        _check_vocabulary(path / "vocab.json", vocab, target_size)
     settings = {
         **added.settings(),
         **{key: config.text(key, "") for key in _LANGUAGES if config.get(key) is not None},
@@ -54,9 +56,8 @@ def _read_files(path: Path, separate: bool) -> dict[str, bytes]:
     return {name: (path / name).read_bytes() for name in names}
 
 
-def _vocabulary(path: Path, added: Mapping[str, int], size: int) -> dict[str, int]:
-    """Reads and checks a vocabulary, together with the tokens added to it."""
-    vocab = {**read_json_object(path), **added}
+def _check_vocabulary(path: Path, vocab: Mapping[str, Any], size: int) -> None:
+    """Raises CheckpointError unless `vocab` maps tokens to ids below `size`, one each."""
     if not all(type(item) is int and item >= 0 for item in vocab.values()):
         raise CheckpointError(f"{path}: not a map of tokens to ids")
     if missing := [token for token in ("<unk>", "</s>") if token not in vocab]:
@@ -66,4 +67,3 @@ def _vocabulary(path: Path, added: Mapping[str, int], size: int) -> dict[str, in
     largest = max(vocab.values())
     if largest >= size:
         raise CheckpointError(f"{path}: has ids up to {largest}, but there are {size} embeddings")
-    return vocab

@@ -19,6 +19,7 @@ from pytransformer.errors import CheckpointError, OptionError
 
 _PREFIX = re.compile(r">>(.+?)<<", re.DOTALL)
 _UNDERLINE = "▁"
+_SEVERAL = "mul"  # ISO 639-2: "multiple languages"
 # transformers' clean_up_tokenization, in its order.
 _CLEAN_UP = (
     (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"),
@@ -63,15 +64,19 @@ class MarianTokenizer:
         self._source_lang = settings.get("source_lang")
         self._target_lang = settings.get("target_lang")
         self._default_language = settings.get("default_target_language")
+        if self._default_language is not None and self._default_language not in self._languages:
+            raise CheckpointError(
+                f"default_target_language {self._default_language!r} is not a language of the model"
+            )
         self._clean_up = settings["clean_up_tokenization_spaces"]
 
     @property
     def source_languages(self) -> tuple[str, ...]:
-        return (self._source_lang,) if self._source_lang else ()
+        return _named(self._source_lang)
 
     @property
     def target_languages(self) -> tuple[str, ...]:
-        return self._languages or ((self._target_lang,) if self._target_lang else ())
+        return self._languages or _named(self._target_lang)
 
     def encode(
         self, text: str, *, src_lang: str | None = None, tgt_lang: str | None = None
@@ -117,11 +122,17 @@ class MarianTokenizer:
         raise OptionError(f"no token has the id {token_id}")
 
     def _with_prefix(self, text: str, src_lang: str | None, tgt_lang: str | None) -> str:
-        _check_language("source", src_lang, self.source_languages)
-        _check_language("target", tgt_lang, self.target_languages)
-        language = tgt_lang if tgt_lang is not None else self._default_language
-        if language is None or not self._languages:
+        if src_lang and any(_differ(src_lang, known) for known in self.source_languages):
+            raise _unknown_language("source", src_lang, self.source_languages)
+        if not self._languages:
+            if tgt_lang and any(_differ(tgt_lang, known) for known in self.target_languages):
+                raise _unknown_language("target", tgt_lang, self.target_languages)
             return text
+        language = tgt_lang if tgt_lang is not None else self._default_language
+        if language is None:
+            return text
+        if language not in self._languages:
+            raise _unknown_language("target", language, self._languages)
         given = _PREFIX.match(text)
         return text if given and given[1] in self._languages else f">>{language}<< {text}"
 
@@ -173,11 +184,21 @@ def _splitter(added: Mapping[str, Any]) -> re.Pattern[str]:
     return re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
 
 
-def _check_language(side: str, language: str | None, known: Sequence[str]) -> None:
-    # A model of one pair that does not name its languages takes any name.
-    if language is not None and known and language not in known:
-        names = ", ".join(known)
-        raise OptionError(f"unknown {side} language {language!r}; this model knows {names}")
+def _named(language: str | None) -> tuple[str, ...]:
+    return (language,) if language and language != _SEVERAL else ()
+
+
+def _unknown_language(side: str, language: str, known: Sequence[str]) -> OptionError:
+    return OptionError(f"unknown {side} language {language!r}; this model knows {', '.join(known)}")
+
+
+def _differ(language: str, known: str) -> bool:
+    """Whether two codes are surely two languages.
+
+    A code of more than two letters may be another name of the same language (deu), a variant of it
+    (pt_BR) or a group to which it belongs (roa, mul).
+    """
+    return len(language) == len(known) == 2 and language != known
 
 
 def _checked_text(text: object) -> str:

@@ -1,0 +1,108 @@
+"""How near the kernels come to the machine's limits, which are measured in the same run.
+
+    python bench/kernels.py [--isa avx512] [--rounds 7]
+
+One thread. Products in GFLOP/s and as a share of the arithmetic peak; with few rows also the weights
+read in GB/s, as a share of what a plain sum over as many bytes reads. Medians over the rounds; the
+limits are measured anew in every round, because other programs use the machine too.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from pytransformer._native import Kernels, active_isa, supported_isas
+
+Floats = npt.NDArray[np.float32]
+
+# Outputs and inputs: attention and feed-forward at widths 512 and 256, a whole vocabulary.
+SHAPES = [(512, 512), (2048, 512), (512, 2048), (256, 256), (1536, 256), (58112, 512)]
+ROWS = [1, 2, 4, 8, 16, 20, 64, 256]
+LIKE_DECODE = 16
+
+
+def median(values: Iterable[float]) -> float:
+    return float(np.median(list(values)))
+
+
+def print_table(header: list[str], rows: list[list[str]]) -> None:
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    for row in [header, *rows]:
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    print()
+
+
+def bench_gemm(kernels: Kernels, rounds: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for n, k in SHAPES:
+        packed = rng.normal(size=(n // 16, k, 16)).astype(np.float32)
+        for m in ROWS:
+            a = rng.normal(size=(m, k)).astype(np.float32)
+            operations, size = 2e-9 * m * n * k, 4e-9 * n * k
+            repeats = max(1, min(300, int(1 / operations)))
+            peaks, reads, times = [], [], []
+            for _ in range(rounds):
+                peaks.append(kernels.peak_gflops())
+                reads.append(kernels.read_gbps(packed.nbytes))
+                times.append(median(kernels.gemm_seconds(a, packed, repeats + 1)[1:]))
+            speed, share = operations / median(times), median(
+                operations / t / p for t, p in zip(times, peaks, strict=True)
+            )
+            reading = median(size / t / r for t, r in zip(times, reads, strict=True))
+            row = [str(n), str(k), str(m), f"{speed:.1f}", f"{share:.0%}"]
+            if m <= LIKE_DECODE:
+                row += [f"{size / median(times):.1f}", f"{reading:.0%}"]
+            rows.append(row + [""] * (7 - len(row)))
+    print_table(["n", "k", "m", "GFLOP/s", "of peak", "GB/s", "of reads"], rows)
+
+
+def nanoseconds(function: Callable[[], object], count: int, rounds: int) -> float:
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return 1e9 * median(times) / count
+
+
+def bench_elements(kernels: Kernels, rounds: int) -> None:
+    rng = np.random.default_rng(0)
+    flat = rng.normal(size=64 * 512).astype(np.float32)
+    x = flat.reshape(64, 512)
+    weight, bias = x[0].copy(), x[1].copy()
+    keys = rng.normal(size=(30, 64)).astype(np.float32)
+    cases: list[tuple[str, int, Callable[[], object]]] = [
+        ("copy in and out", x.size, lambda: kernels.activation("none", flat)),
+        ("exp", x.size, lambda: kernels.exp(flat)),
+        ("tanh", x.size, lambda: kernels.tanh(flat)),
+        ("erf", x.size, lambda: kernels.erf(flat)),
+        ("gelu", x.size, lambda: kernels.activation("gelu", flat)),
+        ("silu", x.size, lambda: kernels.activation("silu", flat)),
+        ("softmax", x.size, lambda: kernels.softmax(x)),
+        ("layer_norm", x.size, lambda: kernels.layer_norm(x, weight, bias, 1e-5)),
+        ("attention, 30 queries", 900 * 64, lambda: kernels.attention(keys, keys, keys, 0.125)),
+    ]
+    rows = [[name, f"{nanoseconds(f, n, 30 * rounds):.3f}"] for name, n, f in cases]
+    print_table(["kernel", "ns per element"], rows)
+    print("Elements of attention are queries x keys x head size; each time includes the copies.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--isa", choices=supported_isas(), default=active_isa())
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    kernels = Kernels(arguments.isa)
+    sizes = [2**19, 2**22, 2**28]
+    reads = ", ".join(f"{kernels.read_gbps(size):.0f} GB/s of {size >> 10} KiB" for size in sizes)
+    print(f"{kernels.isa}: {kernels.peak_gflops():.1f} GFLOP/s; reads {reads}\n")
+    bench_gemm(kernels, arguments.rounds)
+    bench_elements(kernels, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Fixtures that several test files use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from checkpoints import MarianCheckpoint
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of corpora that lie beside the repository; skips where there is none."""
+    beside = Path(__file__).resolve().parents[2] / "shared"
+    data = Path(os.environ.get("PYTRANSFORMER_SHARED", beside)) / "data"
+    if not data.is_dir():
+        pytest.skip(f"no corpora at {data}; set PYTRANSFORMER_SHARED to a folder that holds data/")
+    return data
+
+
+@pytest.fixture(scope="session")
+def marian(tmp_path_factory: pytest.TempPathFactory) -> MarianCheckpoint:
+    """A small MarianMT checkpoint with odd widths; tests must not change it."""
+    # Imported here, since it imports transformers, for which most tests need not wait.
+    from checkpoints import make_marian
+
+    return make_marian(tmp_path_factory.mktemp("marian"))

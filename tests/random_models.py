@@ -1,0 +1,208 @@
+"""Small models with random weights, straight from NumPy, and engines that run them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pytransformer import _native, native
+from pytransformer.model_spec import (
+    Checkpoint,
+    GenerationSpec,
+    ModelSpec,
+    PositionSpec,
+    StackSpec,
+    TokenizerSpec,
+)
+
+Shape = tuple[int, ...]
+Hypotheses = list[tuple[list[int], float]]
+
+END = 0
+
+
+def stack(**changes: Any) -> StackSpec:
+    """A stack whose widths are odd, each in its own way, with single values changed."""
+    values: dict[str, Any] = {
+        "num_layers": 2,
+        "d_model": 20,
+        "num_heads": 2,
+        "head_dim": 10,
+        "d_ff": 37,
+        "vocab_size": 61,
+        "activation": "relu",
+        "norm_position": "post",
+        "final_norm": False,
+        "embedding_norm": False,
+        "embedding_scale": 20**0.5,
+        "attention_scale": 10**-0.5,
+        "norm_epsilon": 1e-5,
+        "positions": PositionSpec("sinusoidal", 70),
+    }
+    return StackSpec(**{**values, **changes})
+
+
+def model_spec(**changes: Any) -> ModelSpec:
+    """Both stacks alike, one embedding for everything, with single values changed."""
+    values: dict[str, Any] = {"shared_embedding": True, "tied_output": True}
+    for side in ("encoder", "decoder"):
+        values[side] = changes.pop(side, None) or stack()
+    return ModelSpec(**{**values, **changes})
+
+
+def random_checkpoint(
+    model: ModelSpec, seed: int = 0, *, bias_share: float = 1.0, end_bias: float = 0.0
+) -> Checkpoint:
+    """Random weights for an architecture.
+
+    Their size makes the distribution over tokens peaked, as a trained model's is. A bias is there
+    with the probability `bias_share`; `end_bias` is added to the end token's logit.
+    """
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in _shapes(model):
+        if _is_linear_bias(name) and rng.random() >= bias_share:
+            continue
+        tensors[name] = _values(rng, name, shape)
+    if end_bias:
+        bias = tensors.setdefault("output.bias", np.zeros(model.decoder.vocab_size, np.float32))
+        bias[END] += end_bias
+    generation = GenerationSpec(
+        decoder_start_token_id=model.decoder.vocab_size - 1,
+        end_token_id=END,
+        forced_end_token_id=END,
+        suppress_token_ids=(),
+        max_decoding_length=40,
+    )
+    return Checkpoint("test", model, generation, TokenizerSpec("none", {}), tensors, {})
+
+
+def lively_checkpoint(seed: int = 0, vocab_size: int = 61) -> Checkpoint:
+    """A model whose translations differ, wander through the vocabulary and mostly end by themselves.
+
+    Its last token starts a translation; sources have up to 70 tokens.
+    """
+    same = stack(
+        d_model=48,
+        num_heads=3,
+        head_dim=16,
+        d_ff=100,
+        vocab_size=vocab_size,
+        embedding_scale=48**0.5,
+        attention_scale=1.0,
+        positions=PositionSpec("learned", 70),
+    )
+    return random_checkpoint(model_spec(encoder=same, decoder=same), seed, end_bias=2.0)
+
+
+def make_engine(
+    checkpoint: Checkpoint, inter_threads: int = 1, intra_threads: int = 1, isa: str = ""
+) -> _native.Engine:
+    """An engine over the checkpoint's native image."""
+    model = _native.Model.from_buffer(native.build_image(checkpoint), "test")
+    return _native.Engine(model, inter_threads, intra_threads, isa)
+
+
+def search_options(start: int, **changes: Any) -> _native.SearchOptions:
+    """Greedy search up to a forced end token after 40 others, with single values changed."""
+    values: dict[str, Any] = {
+        "beam_size": 1,
+        "num_hypotheses": 1,
+        "length_penalty": 1.0,
+        "early_stopping": 0,
+        "max_decoding_length": 40,
+        "min_decoding_length": 0,
+        "return_scores": True,
+        "decoder_start_token_id": start,
+        "end_token_ids": [END],
+        "forced_end_token_id": END,
+        "suppress_token_ids": [],
+        "max_batch_size": 64,
+        "batch_by_tokens": False,
+    }
+    return _native.SearchOptions(**{**values, **changes})
+
+
+def sentences(
+    count: int, vocab_size: int, least: int, most: int, seed: int = 0
+) -> list[list[int]]:
+    """Random sources of `least` to `most` tokens, the end token included."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(least, most + 1, size=count)
+    return [[*rng.integers(1, vocab_size, size=n - 1).tolist(), END] for n in lengths]
+
+
+def write_native(checkpoint: Checkpoint, path: Path) -> Path:
+    """The checkpoint as a native file at `path`."""
+    native.write(checkpoint, path)
+    return path
+
+
+def _shapes(model: ModelSpec) -> Iterator[tuple[str, Shape]]:
+    """Canonical name and shape of every tensor that the architecture may have."""
+    if model.shared_embedding:
+        yield "shared.embedding.weight", (model.encoder.vocab_size, model.encoder.d_model)
+    for side, spec in (("encoder", model.encoder), ("decoder", model.decoder)):
+        if not model.shared_embedding:
+            yield f"{side}.embedding.weight", (spec.vocab_size, spec.d_model)
+        if spec.embedding_norm:
+            yield from _norm(f"{side}.embedding.norm", spec)
+        if spec.positions.kind == "learned":
+            rows = spec.positions.offset + spec.positions.max_length
+            yield f"{side}.positions.weight", (rows, spec.d_model)
+        for i in range(spec.num_layers):
+            layer = f"{side}.layers.{i}"
+            yield from _attention(f"{layer}.self_attention", spec, spec.d_model)
+            if side == "decoder":
+                yield from _attention(f"{layer}.cross_attention", spec, model.encoder.d_model)
+            yield from _linear(f"{layer}.feed_forward.up", spec.d_ff, spec.d_model)
+            yield from _linear(f"{layer}.feed_forward.down", spec.d_model, spec.d_ff)
+            yield from _norm(f"{layer}.feed_forward.norm", spec)
+        if spec.final_norm:
+            yield from _norm(f"{side}.norm", spec)
+    if not model.tied_output:
+        yield "output.weight", (model.decoder.vocab_size, model.decoder.d_model)
+    yield "output.bias", (model.decoder.vocab_size,)
+
+
+def _attention(name: str, spec: StackSpec, source_width: int) -> Iterator[tuple[str, Shape]]:
+    width = spec.num_heads * spec.head_dim
+    yield from _linear(f"{name}.query", width, spec.d_model)
+    yield from _linear(f"{name}.key", width, source_width)
+    yield from _linear(f"{name}.value", width, source_width)
+    yield from _linear(f"{name}.output", spec.d_model, width)
+    yield from _norm(f"{name}.norm", spec)
+
+
+def _linear(name: str, outputs: int, inputs: int) -> Iterator[tuple[str, Shape]]:
+    yield f"{name}.weight", (outputs, inputs)
+    yield f"{name}.bias", (outputs,)
+
+
+def _norm(name: str, spec: StackSpec) -> Iterator[tuple[str, Shape]]:
+    yield f"{name}.weight", (spec.d_model,)
+    yield f"{name}.bias", (spec.d_model,)
+
+
+def _is_linear_bias(name: str) -> bool:
+    return name.endswith(".bias") and not name.endswith("norm.bias")
+
+
+def _values(rng: np.random.Generator, name: str, shape: Shape) -> npt.NDArray[np.float32]:
+    if name.endswith("norm.weight"):
+        # Of both signs, or a token's embedding, kept by the residual stream, would vote for itself.
+        sign = rng.choice([-1.0, 1.0], shape)
+        return (sign * rng.normal(1.0, 0.2, shape)).astype(np.float32)
+    if name.endswith("positions.weight"):
+        scale = 2.0
+    elif name.endswith(("embedding.weight", "output.weight")):
+        scale = 3.0 * shape[1] ** -0.5
+    elif len(shape) == 2:
+        scale = 0.5 * shape[1] ** -0.5
+    else:
+        scale = 0.05
+    return rng.normal(0.0, scale, shape).astype(np.float32)
