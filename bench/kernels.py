@@ -49,8 +49,9 @@ def bench_gemm(kernels: Kernels, rounds: int) -> None:
                 peaks.append(kernels.peak_gflops())
                 reads.append(kernels.read_gbps(packed.nbytes))
                 times.append(median(kernels.gemm_seconds(a, packed, repeats + 1)[1:]))
-            speed, share = operations / median(times), median(
-                operations / t / p for t, p in zip(times, peaks, strict=True)
+            speed, share = (
+                operations / median(times),
+                median(operations / t / p for t, p in zip(times, peaks, strict=True)),
             )
             reading = median(size / t / r for t, r in zip(times, reads, strict=True))
             row = [str(n), str(k), str(m), f"{speed:.1f}", f"{share:.0%}"]

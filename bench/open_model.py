@@ -1,7 +1,7 @@
 """How long a native model takes to open from a warm page cache, and how much of it is private.
 
-    python bench/open_model.py            # a random model of opus-mt's shape, about 300 MB
-    python bench/open_model.py MODEL      # any native file
+python bench/open_model.py            # a random model of opus-mt's shape, about 300 MB
+python bench/open_model.py MODEL      # any native file
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROUNDS = 11
 
 
 def mapped_kilobytes(path: Path) -> dict[str, int]:
-    """What /proc/self/smaps says of this process's mapping of `path`: Size, Rss, Private_Dirty, …"""
+    """What /proc/self/smaps says of the mapping of `path`: Size, Rss, Private_Dirty, …"""
     totals: dict[str, int] = {}
     inside = False
     for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,4 @@
-"""Random MarianMT checkpoints of known shapes, for benchmarks: speed does not depend on the weights."""
+"""Random MarianMT checkpoints of known shapes, for benchmarks: weights do not change the speed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHAPES = {
 
 
 def write_checkpoint(shape: Shape, directory: Path, seed: int = 0) -> None:
-    """Writes a Hugging Face MarianMT directory with random weights and a vocabulary of made-up pieces.
+    """Writes a Hugging Face MarianMT directory with random weights and made-up pieces.
 
     The pieces are "▁0", "▁1", …; the last id is the padding token, as in opus-mt models. The
     sentencepiece files are those of a tiny real model, since the benchmarks pass tokens, not text.

@@ -66,7 +66,9 @@ class SearchOptions:
 class Engine:
     """Workers that run searches over one model. Its methods may be called from several threads."""
 
-    def __init__(self, model: Model, inter_threads: int, intra_threads: int, isa: str = "") -> None: ...
+    def __init__(
+        self, model: Model, inter_threads: int, intra_threads: int, isa: str = ""
+    ) -> None: ...
     @property
     def isa(self) -> str: ...
     @property
@@ -83,7 +85,7 @@ class Engine:
         """Encoder states [tokens, d_model] of one source."""
 
     def logits(self, source: Sequence[int], target: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Logits [len(target), vocab_size] of the decoder fed with `target` (start token included)."""
+        """Logits [len(target), vocab_size] behind each token of `target` (start token included)."""
 
 class Kernels:
     """The kernels of one instruction set, for tests and benchmarks; float32 arrays in and out."""
@@ -131,7 +133,7 @@ class Kernels:
         value: npt.NDArray[np.float32],
         scale: float,
     ) -> npt.NDArray[np.float32]:
-        """One head: softmax(query key^T scale) value; [m, d], [n, d], [n, d] -> [m, d], d % 16 == 0."""
+        """softmax(query key^T scale) value; [m, d], [n, d], [n, d] -> [m, d], d % 16 == 0."""
 
     def attention_cached(
         self,
@@ -146,7 +148,10 @@ class Kernels:
     def top_k(
         self, logits: npt.NDArray[np.float32], k: int
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Rows [rows, vocab]: ids [rows, k], logits [rows, k] (ties: lower id first), log-sum-exp [rows]."""
+        """The k best of each row [rows, vocab]: ids [rows, k], logits [rows, k], log-sum-exp [rows].
+
+        Equal logits: the lower id first.
+        """
 
     def embed(
         self,

@@ -8,20 +8,23 @@ thing that the engine reads. Names of the hyperparameters follow "Attention Is A
 
 Canonical tensor names (``side`` is ``encoder`` or ``decoder``; shapes as in a PyTorch state dict)::
 
-    shared.embedding.weight                         [vocab_size, d_model]   one matrix for both sides, or
-    {side}.embedding.weight                         [vocab_size, d_model]   one each
-    {side}.embedding.norm.{weight,bias}             [d_model]               if embedding_norm
-    {side}.positions.weight                         [positions, d_model]    if positions are learned
-    {side}.layers.{i}.self_attention.{query,key,value}.{weight,bias}  [num_heads * head_dim, d_model]
-    {side}.layers.{i}.self_attention.output.{weight,bias}             [d_model, num_heads * head_dim]
-    {side}.layers.{i}.self_attention.norm.{weight,bias}               [d_model]
-    decoder.layers.{i}.cross_attention.*            as above; key and value read the encoder's d_model
-    {side}.layers.{i}.feed_forward.up.{weight,bias}                   [d_ff, d_model]
-    {side}.layers.{i}.feed_forward.down.{weight,bias}                 [d_model, d_ff]
-    {side}.layers.{i}.feed_forward.norm.{weight,bias}                 [d_model]
-    {side}.norm.{weight,bias}                       [d_model]               if final_norm
-    output.weight                                   [vocab_size, d_model]   unless the output is tied
-    output.bias                                     [vocab_size]            optional
+    shared.embedding.weight                [vocab_size, d_model]   one matrix for both sides, or
+    {side}.embedding.weight                [vocab_size, d_model]   one each
+    {side}.embedding.norm.{weight,bias}    [d_model]               if embedding_norm
+    {side}.positions.weight                [positions, d_model]    if positions are learned
+    {side}.norm.{weight,bias}              [d_model]               if final_norm
+    output.weight                          [vocab_size, d_model]   unless the output is tied
+    output.bias                            [vocab_size]            optional
+
+and in ``{side}.layers.{i}``::
+
+    self_attention.{query,key,value}.{weight,bias}  [num_heads * head_dim, d_model]
+    self_attention.output.{weight,bias}             [d_model, num_heads * head_dim]
+    self_attention.norm.{weight,bias}               [d_model]
+    cross_attention.*            the decoder's only; as above, but key and value read the encoder
+    feed_forward.up.{weight,bias}                   [d_ff, d_model]
+    feed_forward.down.{weight,bias}                 [d_model, d_ff]
+    feed_forward.norm.{weight,bias}                 [d_model]
 
 Every ``bias`` of a linear layer is optional (absent means zero).
 """
@@ -123,12 +126,11 @@ class Checkpoint:
 
     def config_json(self) -> str:
         """The part of the native file's metadata that describes the model, as JSON."""
-        return json.dumps(
-            {
-                "family": self.family,
-                "model": dataclasses.asdict(self.model),
-                "generation": dataclasses.asdict(self.generation),
-                "tokenizer": {"kind": self.tokenizer.kind, "settings": dict(self.tokenizer.settings)},
-            },
-            sort_keys=True,
-        )
+        tokenizer = {"kind": self.tokenizer.kind, "settings": dict(self.tokenizer.settings)}
+        config = {
+            "family": self.family,
+            "model": dataclasses.asdict(self.model),
+            "generation": dataclasses.asdict(self.generation),
+            "tokenizer": tokenizer,
+        }
+        return json.dumps(config, sort_keys=True)

@@ -16,6 +16,9 @@ from pytransformer import _native, loaders, native
 
 END = 0
 
+# For models as small as these, the threads' meetings cost more than their work saves.
+torch.set_num_threads(1)
+
 
 def random_marian(
     path: Path, *, seed: int = 0, lively: bool = False, **config: Any
@@ -62,7 +65,6 @@ def _randomise(model: MarianMTModel, seed: int, lively: bool) -> None:
     def normal(shape: tuple[int, ...], scale: float, mean: float = 0.0) -> torch.Tensor:
         return torch.tensor(rng.normal(mean, scale, shape), dtype=torch.float32)
 
-    gain = 0.5 if lively else 1.0
     for name, parameter in model.named_parameters():
         shape = tuple(parameter.shape)
         if "embed_positions" in name:
@@ -75,13 +77,21 @@ def _randomise(model: MarianMTModel, seed: int, lively: bool) -> None:
             sign = torch.tensor(rng.choice([-1.0, 1.0], shape), dtype=torch.float32)
             parameter.copy_(sign * normal(shape, 0.2, 1.0))
         elif parameter.dim() == 2:
-            sharp = 4.0 if lively and "q_proj" in name else 1.0
-            parameter.copy_(normal(shape, sharp * gain * shape[1] ** -0.5))
+            parameter.copy_(normal(shape, _gain(name, lively) * shape[1] ** -0.5))
         else:
             parameter.copy_(normal(shape, 0.05))
     model.final_logits_bias.copy_(normal(tuple(model.final_logits_bias.shape), 0.5))
     if lively:
         model.final_logits_bias[0, END] = 2.0
+
+
+def _gain(name: str, lively: bool) -> float:
+    """Lively models attend sharply, and more to the source than to themselves."""
+    if not lively:
+        return 1.0
+    if "q_proj" in name:
+        return 2.0
+    return 0.75 if "encoder_attn" in name and "k_proj" not in name else 0.5
 
 
 def _write_weights(model: MarianMTModel, path: Path) -> None:

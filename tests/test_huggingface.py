@@ -88,6 +88,7 @@ class Pair:
         self.model, self.engine = random_marian(
             path,
             lively=True,
+            seed=3,
             vocab_size=61,
             d_model=48,
             encoder_layers=2,

@@ -287,7 +287,7 @@ def test_id_without_token(pair: Pair, token_id: int) -> None:
 
 def test_broken_files(marian: MarianCheckpoint) -> None:
     checkpoint = loaders.load(marian.path)
-    for name in ("source.spm", "vocab.json"):
+    for name in ("source.spm", "source_vocabulary.json"):
         with pytest.raises(CheckpointError, match=name):
             tokenizers.create(checkpoint.tokenizer, {**checkpoint.files, name: b"broken"})
         fewer = {key: content for key, content in checkpoint.files.items() if key != name}

@@ -152,9 +152,14 @@ class Kernels {
     return result;
   }
 
-  // Seconds of each of `repeats` products, packing of A included.
+  // Seconds of each of `repeats` products, packing of A included. Arrays of NumPy are not aligned to
+  // cache lines, the engine's are.
   std::vector<double> gemm_seconds(const Floats& a, const Floats& packed, int64_t repeats) const {
     kernels::GemmArgs args = product(a, packed);
+    const Buffer aligned_a = aligned_copy(a);
+    const Buffer aligned_b = aligned_copy(packed);
+    args.a = aligned_a.data();
+    args.b.data = aligned_b.data();
     Buffer c = Buffer::zeros(static_cast<size_t>(args.m * args.ldc));
     Buffer packed_a(static_cast<size_t>(args.m * args.k));
     args.c = c.data();
@@ -310,6 +315,12 @@ class Kernels {
 
  private:
   static constexpr int64_t kTopKTile = 256;
+
+  static Buffer aligned_copy(const Floats& x) {
+    Buffer copy(static_cast<size_t>(x.size()));
+    std::copy_n(x.data(), x.size(), copy.data());
+    return copy;
+  }
 
   template <typename F>
   static Floats elementwise(const Floats& x, F function) {

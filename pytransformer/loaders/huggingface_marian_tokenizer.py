@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,32 +29,51 @@ def read_tokenizer(
     separate = config.flag("separate_vocabs", False)
     if config.get("sp_model_kwargs"):
         raise UnsupportedModelError(f"{config_path}: sp_model_kwargs (sampling) is not supported")
-    files = _read_files(path, separate)
-    vocab = read_json_object(path / "vocab.json")
+    files = _read_sentencepiece(path, separate)
+    source_path, target_path = path / "vocab.json", path / "target_vocab.json"
+    vocab = read_json_object(source_path)
     added = AddedTokens(path, config, _DEFAULTS, vocab)
+    languages = [] if separate else _languages(vocab)
     vocab.update((content, token["id"]) for content, token in added.tokens.items())
-    _check_vocabulary(path / "vocab.json", vocab, source_size)
+    rows = source_size if separate else min(source_size, target_size)
+    _check_vocabulary(source_path, vocab, rows)
+    files["source_vocabulary.json"] = _token_list(vocab)
     if separate:
-        path = path / "target_vocab.json"
-        _check_vocabulary(path, read_json_object(path), target_size)
-    else:
-        _check_vocabulary(path / "vocab.json", vocab, target_size)
+        target = read_json_object(target_path)
+        _check_vocabulary(target_path, target, target_size)
+        files["target_vocabulary.json"] = _token_list(target)
     settings = {
         **added.settings(),
         **{key: config.text(key, "") for key in _LANGUAGES if config.get(key) is not None},
         "clean_up_tokenization_spaces": config.flag("clean_up_tokenization_spaces", False),
+        "prefix_languages": languages,
         "separate_vocabs": separate,
     }
     return files, settings
 
 
-def _read_files(path: Path, separate: bool) -> dict[str, bytes]:
-    names = ["source.spm", "target.spm", "vocab.json"]
-    if separate:
-        names.append("target_vocab.json")
-    if missing := [name for name in names if not (path / name).is_file()]:
+def _read_sentencepiece(path: Path, separate: bool) -> dict[str, bytes]:
+    names = ["source.spm", "target.spm"]
+    vocabularies = ["vocab.json", *(["target_vocab.json"] if separate else [])]
+    missing = [name for name in [*names, *vocabularies] if not (path / name).is_file()]
+    if missing:
         raise CheckpointError(f"{path}: the tokenizer's files are missing: {', '.join(missing)}")
     return {name: (path / name).read_bytes() for name in names}
+
+
+def _languages(vocab: Mapping[str, Any]) -> list[str]:
+    return sorted(token[2:-2] for token in vocab if token.startswith(">>") and token.endswith("<<"))
+
+
+def _token_list(vocab: Mapping[str, int]) -> bytes:
+    """The tokens in the order of their ids, null for an id without one.
+
+    A list is read many times faster than Hugging Face's map.
+    """
+    tokens: list[str | None] = [None] * (max(vocab.values()) + 1)
+    for token, token_id in vocab.items():
+        tokens[token_id] = token
+    return json.dumps(tokens, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def _check_vocabulary(path: Path, vocab: Mapping[str, Any], size: int) -> None:

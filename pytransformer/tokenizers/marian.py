@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import sentencepiece
 
@@ -45,13 +45,13 @@ class MarianTokenizer:
             _sentencepiece(files, "target.spm") if separate else self._source_pieces
         )
         added = {token["content"]: token for token in settings["added_tokens"]}
-        source = _vocabulary(files, "vocab.json")
-        self._languages = () if separate else tuple(_languages(source))
-        target = _vocabulary(files, "target_vocab.json") if separate else source
-        self._source_ids = {**source, **{content: token["id"] for content, token in added.items()}}
+        self._languages = tuple(settings["prefix_languages"])
+        source = _token_list(files, "source_vocabulary.json")
         # With two vocabularies a token may have another id on the target side, or none.
-        self._target_ids = target if separate else self._source_ids
-        self._target_tokens = {token_id: token for token, token_id in self._target_ids.items()}
+        target = _token_list(files, "target_vocabulary.json") if separate else source
+        self._source_ids = _ids(source)
+        self._target_ids = _ids(target) if separate else self._source_ids
+        self._target_tokens = target
         special = [content for content, token in added.items() if token["special"]]
         self._special_ids = {
             self._target_ids[content] for content in special if content in self._target_ids
@@ -112,7 +112,8 @@ class MarianTokenizer:
         return text
 
     def _target_token(self, token_id: int) -> str:
-        token = self._target_tokens.get(token_id)
+        known = 0 <= token_id < len(self._target_tokens)
+        token = self._target_tokens[token_id] if known else None
         if token is not None:
             return token
         # An embedding may have more rows than the vocabulary; transformers then asks sentencepiece.
@@ -167,16 +168,21 @@ def _sentencepiece(files: Mapping[str, bytes], name: str) -> Any:
     return processor
 
 
-def _vocabulary(files: Mapping[str, bytes], name: str) -> dict[str, int]:
+def _token_list(files: Mapping[str, bytes], name: str) -> list[str | None]:
+    """Tokens in the order of their ids; None for an id without one."""
     try:
-        vocab: dict[str, int] = json.loads(files[name])
+        tokens: list[str | None] = json.loads(files[name])
     except ValueError as error:
         raise CheckpointError(f"{name}: broken JSON: {error}") from None
-    return vocab
+    if not isinstance(tokens, list):
+        raise CheckpointError(f"{name}: not a list of tokens")
+    return tokens
 
 
-def _languages(vocab: Mapping[str, int]) -> list[str]:
-    return sorted(token[2:-2] for token in vocab if token.startswith(">>") and token.endswith("<<"))
+def _ids(tokens: Sequence[str | None]) -> dict[str, int]:
+    ids = dict(zip(tokens, range(len(tokens)), strict=True))
+    ids.pop(None, None)
+    return cast("dict[str, int]", ids)
 
 
 def _splitter(added: Mapping[str, Any]) -> re.Pattern[str]:
