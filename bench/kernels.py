@@ -2,9 +2,9 @@
 
     python bench/kernels.py [--isa avx512] [--rounds 7]
 
-One thread. Products in GFLOP/s and as a share of the arithmetic peak; with few rows also the weights
-read in GB/s, as a share of what a plain sum over as many bytes reads. Medians over the rounds; the
-limits are measured anew in every round, because other programs use the machine too.
+One thread. Products in GFLOP/s and as a share of the arithmetic peak; with few rows also the
+weights read in GB/s, as a share of what a plain sum over as many bytes reads. Medians over the
+rounds; the limits are measured anew in every round, because other programs use the machine too.
 """
 
 import argparse

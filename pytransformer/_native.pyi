@@ -148,7 +148,7 @@ class Kernels:
     def top_k(
         self, logits: npt.NDArray[np.float32], k: int
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """The k best of each row [rows, vocab]: ids [rows, k], logits [rows, k], log-sum-exp [rows].
+        """The k best of [rows, vocab]: ids [rows, k], logits [rows, k], log-sum-exp [rows].
 
         Equal logits: the lower id first.
         """

@@ -14,6 +14,7 @@ from pytransformer.option_rules import Choice, Integer, check, option, option_in
 from pytransformer.options import Decoding, resolve
 
 _MAX_THREADS = 1024
+THREADS = Integer(0, _MAX_THREADS)
 
 # Token ids without start and end token, and their score.
 _Hypothesis: TypeAlias = tuple[list[int], float]
@@ -41,7 +42,7 @@ class TranslatorSettings:
         Choice(("default", "auto", "float32")), "number format of the weights"
     )
     inter_threads: int = option(Integer(1, _MAX_THREADS), "sentences translated in parallel")
-    intra_threads: int = option(Integer(0, _MAX_THREADS), "threads for each of them")
+    intra_threads: int = option(THREADS, "threads for each of them")
 
 
 SETTINGS = option_infos(TranslatorSettings)

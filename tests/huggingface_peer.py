@@ -107,7 +107,7 @@ def in_double(model: MarianMTModel) -> MarianMTModel:
 def log_probabilities(
     model: MarianMTModel, source: Sequence[int], target: Sequence[int]
 ) -> torch.Tensor:
-    """Log-probabilities [len(target) + 1, vocab_size] of the token after each prefix of `target`."""
+    """Log-probabilities [len(target) + 1, vocab_size] of what follows each prefix of `target`."""
     start = model.generation_config.decoder_start_token_id
     output = model(
         input_ids=torch.tensor([list(source)]), decoder_input_ids=torch.tensor([[start, *target]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,7 +81,7 @@ def random_checkpoint(
 
 
 def lively_checkpoint(seed: int = 0, vocab_size: int = 61) -> Checkpoint:
-    """A model whose translations differ, wander through the vocabulary and mostly end by themselves.
+    """A model whose translations differ, wander through the vocabulary and often end themselves.
 
     Its last token starts a translation; sources have up to 70 tokens.
     """
@@ -127,19 +126,11 @@ def search_options(start: int, **changes: Any) -> _native.SearchOptions:
     return _native.SearchOptions(**{**values, **changes})
 
 
-def sentences(
-    count: int, vocab_size: int, least: int, most: int, seed: int = 0
-) -> list[list[int]]:
+def sentences(count: int, vocab_size: int, least: int, most: int, seed: int = 0) -> list[list[int]]:
     """Random sources of `least` to `most` tokens, the end token included."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(least, most + 1, size=count)
     return [[*rng.integers(1, vocab_size, size=n - 1).tolist(), END] for n in lengths]
-
-
-def write_native(checkpoint: Checkpoint, path: Path) -> Path:
-    """The checkpoint as a native file at `path`."""
-    native.write(checkpoint, path)
-    return path
 
 
 def _shapes(model: ModelSpec) -> Iterator[tuple[str, Shape]]:

@@ -28,7 +28,7 @@ def pack(weight: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def erf(x: npt.ArrayLike) -> Array:
-    return np.vectorize(math.erf, otypes=[np.float64])(np.asarray(x, np.float64))
+    return np.asarray(np.vectorize(math.erf, otypes=[np.float64])(np.asarray(x, np.float64)))
 
 
 def exp(x: npt.ArrayLike) -> Array:
@@ -46,11 +46,11 @@ def activation(name: str, x: npt.ArrayLike) -> Array:
     if name == "none":
         return x
     if name == "relu":
-        return np.maximum(x, 0.0)
+        return np.asarray(np.maximum(x, 0.0))
     if name == "gelu":
-        return 0.5 * x * (1.0 + erf(x / math.sqrt(2.0)))
+        return np.asarray(0.5 * x * (1.0 + erf(x / math.sqrt(2.0))))
     if name == "gelu_tanh":
-        return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+        return np.asarray(0.5 * x * (1.0 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
     if name == "silu":
         return x / (1.0 + exp(-x))
     raise ValueError(name)
@@ -78,7 +78,7 @@ def layer_norm(
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = (centred**2).mean(axis=-1, keepdims=True)
     normal = centred / np.sqrt(variance + epsilon)
-    return normal * np.asarray(weight, np.float64) + np.asarray(bias, np.float64)
+    return np.asarray(normal * np.asarray(weight, np.float64) + np.asarray(bias, np.float64))
 
 
 def linear(
@@ -97,7 +97,12 @@ def linear(
 
 
 def feed_forward(
-    x: npt.ArrayLike, w1: Array, b1: Array, w2: Array, b2: Array, activation_name: str = "relu"
+    x: npt.ArrayLike,
+    w1: npt.ArrayLike,
+    b1: npt.ArrayLike,
+    w2: npt.ArrayLike,
+    b2: npt.ArrayLike,
+    activation_name: str = "relu",
 ) -> Array:
     """Section 3.3, equation 2: max(0, x W1 + b1) W2 + b2, weights as [outputs, inputs]."""
     return linear(linear(x, w1, b1, activation_name=activation_name), w2, b2)
@@ -111,10 +116,13 @@ def attention(
     return np.asarray(softmax(q @ k.T * scale) @ v)
 
 
-def multi_head_attention(query: Array, key: Array, value: Array, num_heads: int) -> Array:
+def multi_head_attention(
+    query: npt.ArrayLike, key: npt.ArrayLike, value: npt.ArrayLike, num_heads: int
+) -> Array:
     """Section 3.2.2 without the projections: heads side by side in the columns."""
-    heads = zip(*(np.split(x, num_heads, axis=-1) for x in (query, key, value)), strict=True)
-    scale = (query.shape[-1] // num_heads) ** -0.5
+    sides = [np.asarray(x, np.float64) for x in (query, key, value)]
+    scale = (sides[0].shape[-1] // num_heads) ** -0.5
+    heads = zip(*(np.split(x, num_heads, axis=-1) for x in sides), strict=True)
     return np.concatenate([attention(q, k, v, scale) for q, k, v in heads], axis=-1)
 
 
@@ -137,11 +145,13 @@ def embed(
     ids: npt.ArrayLike, weight: npt.ArrayLike, scale: float, positions: npt.ArrayLike | None
 ) -> Array:
     """Sections 3.4 and 3.5: rows of the embedding times `scale` (sqrt(d_model)) plus positions."""
-    rows = np.asarray(weight, np.float64)[np.asarray(ids)] * scale
-    return rows if positions is None else rows + np.asarray(positions, np.float64)[: len(rows)]
+    rows = np.asarray(np.asarray(weight, np.float64)[np.asarray(ids)] * scale)
+    if positions is None:
+        return rows
+    return np.asarray(rows + np.asarray(positions, np.float64)[: len(rows)])
 
 
 def top_k(logits: npt.ArrayLike, k: int) -> Ints:
     """Ids [rows, k] of the largest logits, the lower id first among equals."""
     order = np.argsort(-np.asarray(logits, np.float64), axis=-1, kind="stable")
-    return order[..., :k].astype(np.int32)
+    return np.asarray(order[..., :k], np.int32)

@@ -19,6 +19,7 @@ from checkpoints import MarianCheckpoint, make_marian
 from pytransformer.cli import main
 from pytransformer.cli.lines import LineReader
 from pytransformer.cli.progress import Progress
+from pytransformer.model_files import BUNDLED_MODEL
 
 TEXT = "Der Hund läuft im Schnee."
 
@@ -272,6 +273,24 @@ class TestInfo:
     def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["--version"]) == 0
         assert capsys.readouterr().out == f"pytransformer {pytransformer.__version__}\n"
+
+
+@pytest.mark.skipif(not BUNDLED_MODEL.is_file(), reason="no model in this installation")
+class TestBundledModel:
+    def test_german_to_english(self) -> None:
+        for arguments in (["--to", "en"], ["--from", "de", "--to", "en"], []):
+            result = run("translate", *arguments, "Ein Hund läuft durch den Schnee.")
+            assert result.returncode == 0, result.stderr
+            words = result.stdout.decode().lower().strip(".\n").split()
+            assert {"a", "dog", "the", "snow"} <= set(words)
+
+    def test_english_to_german(self) -> None:
+        result = run("translate", "--from", "en", "--to", "de", "A dog runs through the snow.")
+        words = result.stdout.decode().strip(".\n").split()
+        assert {"Ein", "Hund", "Schnee"} <= set(words)
+
+    def test_info(self) -> None:
+        assert "de, en" in run("info").stdout.decode()
 
 
 class TestLineReader:

@@ -1,14 +1,14 @@
-"""Every kernel on every instruction set against its definition in NumPy, and the numeric contract."""
+"""Every kernel on every instruction set against its definition, and the numeric contract."""
 
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import reference
 from pytransformer._native import Kernels, supported_isas
 
 Floats = npt.NDArray[np.float32]
@@ -46,7 +46,7 @@ def ulps(y: Floats, expected: npt.NDArray[np.float64]) -> float:
 def dot_product_bound(a: Floats, weight: Floats) -> npt.NDArray[np.float64]:
     """The classical bound k eps |a| |w| of a sum of k products."""
     magnitude = np.abs(a.astype(np.float64)) @ np.abs(weight.astype(np.float64)).T
-    return a.shape[1] * EPSILON * magnitude + 1e-7
+    return np.asarray(a.shape[1] * EPSILON * magnitude + 1e-7)
 
 
 # --- elementary functions -------------------------------------------------------------------------
@@ -86,7 +86,8 @@ def test_extreme_arguments(kernels: Kernels) -> None:
     for function in (kernels.tanh, kernels.erf):
         y = function(x)
         np.testing.assert_array_equal(y, [-1, 1, nan, 0, 0, -1, -1, 1, 1, -1])
-        assert np.signbit(y[3]) and not np.signbit(y[4])
+        assert np.signbit(y[3])
+        assert not np.signbit(y[4])
     large = np.array([nan, inf, 1e30, 100.0, -100.0, -1e30], np.float32)
     for name in ("relu", "gelu", "gelu_tanh", "silu"):
         y = kernels.activation(name, large)
@@ -134,7 +135,8 @@ def test_softmax_of_extreme_rows(kernels: Kernels) -> None:
     expected = [[0.5, 0, 0, 0.5], [0, 0.5, 0.5, 0], [0.25] * 4]
     np.testing.assert_array_equal(kernels.softmax(x.astype(np.float32)), expected)
     with_nan = kernels.softmax(np.array([[1, np.nan, 2], [1, 1, 1]], np.float32))
-    assert np.isnan(with_nan[0]).all() and np.isfinite(with_nan[1]).all()
+    assert np.isnan(with_nan[0]).all()
+    assert np.isfinite(with_nan[1]).all()
 
 
 @each_isa
@@ -223,9 +225,11 @@ def test_a_row_has_the_same_bits_in_every_batch(kernels: Kernels, k: int, panels
 def test_gemm_has_the_same_bits(m: int) -> None:
     a, packed, bias = numbers(1, m, 203), reference.pack(numbers(2, 80, 203)), numbers(3, 80)
     for activation in ACTIVATIONS:
-        assert_same_on_fma_isas(
-            lambda kernels, name=activation: kernels.gemm(a, packed, bias, None, name)
-        )
+
+        def run(kernels: Kernels, name: str = activation) -> Floats:
+            return kernels.gemm(a, packed, bias, None, name)
+
+        assert_same_on_fma_isas(run)
 
 
 @each_isa
@@ -296,9 +300,7 @@ def test_attention_over_cache_slots(kernels: Kernels, data: st.DataObject) -> No
     np.testing.assert_allclose(y, expected, atol=3e-6)
     # Where the slots lie does not matter, only their order.
     packed = np.arange(len(slots), dtype=np.int32)
-    assert_same_bits(
-        y, kernels.attention_cached(q, k[slots], v[slots], packed, dim**-0.5)
-    )
+    assert_same_bits(y, kernels.attention_cached(q, k[slots], v[slots], packed, dim**-0.5))
 
 
 @pytest.mark.parametrize(("keys", "dim"), [(1, 16), (17, 32), (100, 64), (33, 112)])
@@ -357,8 +359,10 @@ def test_top_k_of_extreme_logits(kernels: Kernels) -> None:
     np.testing.assert_array_equal(ids[1], [7, 299, 0])
     assert log_sums[1] == pytest.approx(1.0 + np.log(2.0))
     np.testing.assert_array_equal(ids[2], [-1, -1, -1])
-    assert np.isnan(log_sums[3]) and ids[3, 0] == 151
-    assert ids[4, 0] == 20 and logits[4, 0] == inf
+    assert np.isnan(log_sums[3])
+    assert ids[3, 0] == 151
+    assert ids[4, 0] == 20
+    assert logits[4, 0] == inf
 
 
 def test_output_reduction_has_the_same_bits() -> None:
@@ -383,10 +387,9 @@ def test_positional_encoding_of_the_paper() -> None:
 @each_isa
 def test_multi_head_attention_from_heads(kernels: Kernels) -> None:
     q, k, v = numbers(1, 6, 128), numbers(2, 11, 128), numbers(3, 11, 128)
-    heads = [np.ascontiguousarray(x.reshape(-1, 4, 32).swapaxes(0, 1)) for x in (q, k, v)]
-    y = [kernels.attention(*head, 32**-0.5) for head in zip(*heads, strict=True)]
-    wide = (x.astype(np.float64) for x in (q, k, v))
-    expected = reference.multi_head_attention(*wide, num_heads=4)
+    heads = [slice(32 * h, 32 * h + 32) for h in range(4)]
+    y = [kernels.attention(q[:, h], k[:, h], v[:, h], 32**-0.5) for h in heads]
+    expected = reference.multi_head_attention(q, k, v, num_heads=4)
     np.testing.assert_allclose(np.concatenate(y, axis=1), expected, atol=2e-6)
 
 
@@ -396,8 +399,8 @@ def test_feed_forward_from_products(kernels: Kernels) -> None:
     w2, b2 = numbers(4, 32, 64), numbers(5, 32)
     hidden = kernels.gemm(x, reference.pack(w1), b1, None, "relu")
     y = kernels.gemm(hidden, reference.pack(w2), b2)
-    wide = (w.astype(np.float64) for w in (w1, b1, w2, b2))
-    np.testing.assert_allclose(y, reference.feed_forward(x, *wide), rtol=1e-5, atol=2e-4)
+    expected = reference.feed_forward(x, w1, b1, w2, b2)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=2e-4)
 
 
 # --- wrong arguments ------------------------------------------------------------------------------
@@ -406,30 +409,32 @@ def test_feed_forward_from_products(kernels: Kernels) -> None:
 def test_wrong_shapes_are_errors() -> None:
     kernels = Kernels(ISAS[-1])
     a, packed = numbers(1, 3, 32), reference.pack(numbers(2, 16, 32))
-    wrong: list[Callable[[], object]] = [
-        lambda: kernels.gemm(a[0], packed),
-        lambda: kernels.gemm(a[:, :31], packed),
-        lambda: kernels.gemm(a, packed[:, :, :8]),
-        lambda: kernels.gemm(a, packed, numbers(1, 15)),
-        lambda: kernels.gemm(a, packed, None, numbers(1, 2, 16)),
-        lambda: kernels.gemm(a, packed, None, None, "swish"),
-        lambda: kernels.activation("swish", a),
-        lambda: kernels.softmax(a[0]),
-        lambda: kernels.layer_norm(a, a[0, :5], a[0], 1e-5),
-        lambda: kernels.layer_norm(a[:, :0], a[0, :0], a[0, :0], 1e-5),
-        lambda: kernels.attention(a, a[:, :20], a[:, :20], 1.0),
-        lambda: kernels.attention(a, a[:0], a[:0], 1.0),
-        lambda: kernels.attention(a, a, a[:2], 1.0),
-        lambda: kernels.attention_cached(a[0], a, a, np.array([3], np.int32), 1.0),
-        lambda: kernels.attention_cached(a[0], a, a, np.array([-1], np.int32), 1.0),
-        lambda: kernels.attention_cached(a[0], a, a, np.array([], np.int32), 1.0),
-        lambda: kernels.top_k(a, 0),
-        lambda: kernels.top_k(a, 33),
-        lambda: kernels.embed(np.array([16], np.int32), packed, 1.0, None),
-        lambda: kernels.embed(np.array([0, 1], np.int32), packed, 1.0, numbers(1, 1, 32)),
+    integers = [np.array(x, np.int32) for x in ([3], [-1], [], [16], [0, 1])]
+    beyond, negative, empty, not_a_row, two = integers
+    wrong: list[tuple[str, Callable[[], object]]] = [
+        ("a must have 2", lambda: kernels.gemm(a[0], packed)),
+        ("the same k", lambda: kernels.gemm(a[:, :31], packed)),
+        ("packed must", lambda: kernels.gemm(a, packed[:, :, :8])),
+        ("bias must", lambda: kernels.gemm(a, packed, numbers(1, 15))),
+        ("residual must", lambda: kernels.gemm(a, packed, None, numbers(1, 2, 16))),
+        ("known are none, relu", lambda: kernels.gemm(a, packed, None, None, "swish")),
+        ("known are none, relu", lambda: kernels.activation("swish", a)),
+        ("x must have 2", lambda: kernels.softmax(a[0])),
+        ("weight must have 32", lambda: kernels.layer_norm(a, a[0, :5], a[0], 1e-5)),
+        ("one column", lambda: kernels.layer_norm(a[:, :0], a[0, :0], a[0, :0], 1e-5)),
+        ("multiple of 16", lambda: kernels.attention(a, a[:, :20], a[:, :20], 1.0)),
+        ("at least one key", lambda: kernels.attention(a, a[:0], a[:0], 1.0)),
+        ("the same shape", lambda: kernels.attention(a, a, a[:2], 1.0)),
+        ("rows of key", lambda: kernels.attention_cached(a[0], a, a, beyond, 1.0)),
+        ("rows of key", lambda: kernels.attention_cached(a[0], a, a, negative, 1.0)),
+        ("not be empty", lambda: kernels.attention_cached(a[0], a, a, empty, 1.0)),
+        ("k must lie", lambda: kernels.top_k(a, 0)),
+        ("k must lie", lambda: kernels.top_k(a, 33)),
+        ("rows of the embedding", lambda: kernels.embed(not_a_row, packed, 1.0, None)),
+        ("a row of k numbers", lambda: kernels.embed(two, packed, 1.0, numbers(1, 1, 32))),
     ]
-    for call in wrong:
-        with pytest.raises(ValueError):
+    for message, call in wrong:
+        with pytest.raises(ValueError, match=message):
             call()
 
 

@@ -5,7 +5,6 @@ MarianMT has few of them; the checkpoints are made of random weights directly.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from model_strategies import models
 from pytransformer import _native
-from pytransformer.model_spec import ModelSpec, PositionSpec, StackSpec
+from pytransformer.model_spec import ModelSpec, PositionSpec
 from random_models import make_engine, model_spec, random_checkpoint, sentences, stack
 from reference_model import ReferenceModel
 
@@ -75,7 +75,9 @@ def assert_agrees(spec: ModelSpec, seed: int, bias_share: float = 1.0, isa: str 
     engine = make_engine(checkpoint, isa=isa)
     model = ReferenceModel(checkpoint)
     rng = np.random.default_rng(seed)
-    for source, length in zip(sentences(2, spec.encoder.vocab_size, 1, 40, seed), (1, 19)):
+    for source, length in zip(
+        sentences(2, spec.encoder.vocab_size, 1, 40, seed), (1, 19), strict=True
+    ):
         target = rng.integers(0, spec.decoder.vocab_size, length).tolist()
         assert_close(engine.encode(source), model.encode(source))
         assert_close(engine.logits(source, target), model.logits(source, target))
@@ -113,43 +115,7 @@ def test_every_instruction_set(isa: str) -> None:
     assert_agrees(model_spec(encoder=wide, decoder=wide), seed=4, isa=isa)
 
 
-positions = st.builds(
-    PositionSpec,
-    kind=st.sampled_from(["none", "sinusoidal", "sinusoidal_interleaved", "learned"]),
-    max_length=st.integers(40, 80),
-    offset=st.integers(0, 3),
-)
-stacks = st.builds(
-    StackSpec,
-    num_layers=st.integers(0, 3),
-    d_model=st.integers(2, 70),
-    num_heads=st.integers(1, 5),
-    head_dim=st.integers(1, 40),
-    d_ff=st.integers(1, 90),
-    vocab_size=st.integers(2, 200),
-    activation=st.sampled_from(["relu", "gelu", "gelu_tanh", "silu"]),
-    norm_position=st.sampled_from(["pre", "post"]),
-    final_norm=st.booleans(),
-    embedding_norm=st.booleans(),
-    embedding_scale=st.sampled_from([1.0, 4.0, 8.5]),
-    attention_scale=st.sampled_from([0.1, 0.3, 1.0]),
-    norm_epsilon=st.sampled_from([1e-6, 1e-5, 1e-3]),
-    positions=positions,
-)
-
-
-@st.composite
-def models(draw: st.DrawFn) -> ModelSpec:
-    encoder, decoder = draw(stacks), draw(stacks)
-    shared = draw(st.booleans())
-    if shared:
-        decoder = dataclasses.replace(
-            decoder, d_model=encoder.d_model, vocab_size=encoder.vocab_size
-        )
-    return ModelSpec(encoder, decoder, shared, tied_output=draw(st.booleans()))
-
-
 @given(spec=models(), seed=st.integers(0, 1000), bias_share=st.sampled_from([0.0, 0.7, 1.0]))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_architecture(spec: ModelSpec, seed: int, bias_share: float) -> None:
     assert_agrees(spec, seed, bias_share)

@@ -50,6 +50,8 @@ def test_one_function_leaves_the_translation_unit(isa: str, tmp_path: Path) -> N
 
 
 def test_every_isa_file_is_built() -> None:
-    files = {path.stem.removeprefix("isa_") for path in (ROOT / "csrc" / "kernels").glob("isa_*.cc")}
+    files = {
+        path.stem.removeprefix("isa_") for path in (ROOT / "csrc" / "kernels").glob("isa_*.cc")
+    }
     text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     assert files == set(re.findall(r"pytransformer_add_isa\((\w+)[ )]", text)) - {"name"}

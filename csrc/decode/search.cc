@@ -65,20 +65,22 @@ void Search::collect(std::span<const kernels::TopK> candidates, std::span<const 
       throw std::domain_error("the model's output is not finite");
     }
     if (forced) {
-      candidates_.push_back({beam, options_.forced_end_token_id, score});
+      candidates_.push_back({beam, 0, options_.forced_end_token_id, score});
       continue;
     }
     for (int32_t c = 0; c < top.count; ++c) {
       if (!is_allowed(top.ids[c])) continue;
-      candidates_.push_back({beam, top.ids[c], score + (top.logits[c] - log_sums[i])});
+      candidates_.push_back({beam, c, top.ids[c], score + (top.logits[c] - log_sums[i])});
     }
   }
   const size_t ends = options_.end_token_ids.size();
   const auto beam_size = static_cast<size_t>(options_.beam_size);
   const size_t kept = std::min(candidates_.size(), beam_size == 1 ? 1 : (1 + ends) * beam_size);
+  // Adding a logit to a long sum may round a difference away; a beam's own order keeps it, so that
+  // greedy search takes the largest logit whether the sum of logits is known or not.
   const auto better = [](const Candidate& a, const Candidate& b) {
     if (a.score != b.score) return a.score > b.score;
-    return a.beam != b.beam ? a.beam < b.beam : a.token < b.token;
+    return a.beam != b.beam ? a.beam < b.beam : a.rank < b.rank;
   };
   std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(kept),
                     candidates_.end(), better);

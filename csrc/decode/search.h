@@ -47,6 +47,7 @@ class Search {
   };
   struct Candidate {
     int32_t beam;
+    int32_t rank;  // among its beam's candidates
     int32_t token;
     float score;
   };

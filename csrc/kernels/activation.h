@@ -21,9 +21,7 @@ inline F32x16 gelu_tanh(F32x16 x) {
   return fma(half, tanh(cubic * broadcast(0.797884561f)), half);
 }
 
-inline F32x16 silu(F32x16 x) {
-  return x / (broadcast(1.0f) + exp(broadcast(0.0f) - x));
-}
+inline F32x16 silu(F32x16 x) { return x / (broadcast(1.0f) + exp(broadcast(0.0f) - x)); }
 
 void activate(Activation activation, float* x, int64_t count) {
   switch (activation) {

@@ -1,4 +1,5 @@
-// Scaled dot-product attention, softmax(Q K^T scale) V ("Attention Is All You Need", section 3.2.1).
+// Scaled dot-product attention, softmax(Q K^T scale) V ("Attention Is All You Need",
+// section 3.2.1).
 #pragma once
 
 #include "kernels/gemm.h"

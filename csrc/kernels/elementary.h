@@ -50,10 +50,10 @@ inline F32x16 tanh(F32x16 x) {
 
 // Within 2 ulp.
 inline F32x16 erf(F32x16 x) {
-  constexpr float kNear[] = {0.128379166f,    -0.376126289f,    0.112836257f,  -0.026855737f,
+  constexpr float kNear[] = {0.128379166f,   -0.376126289f,    0.112836257f,   -0.026855737f,
                              0.00519243814f, -0.000805038435f, 8.00027919e-05f};
   // erf(x) = 1 - exp(-x f(x)) for x > 0.9375.
-  constexpr float kFar[] = {1.12865853f,    0.635110736f,     0.106303662f,  -0.0238193125f,
+  constexpr float kFar[] = {1.12865853f,    0.635110736f,     0.106303662f,   -0.0238193125f,
                             0.00366940117f, -0.000329400267f, 1.18875087e-05f};
   const F32x16 size = abs(x);
   const F32x16 near_zero = fma(polynomial(x * x, kNear), size, size);

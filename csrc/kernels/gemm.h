@@ -19,11 +19,11 @@ constexpr int kTilePanels = kRegisters >= 32 ? 2 : 1;
 constexpr int kTileRows = kRegisters >= 32 ? 12 : kRegisters - 2;
 // Few rows: rows that share one pass over the weights.
 constexpr int kPassRows = kRegisters >= 32 ? 8 : kTileRows;
-// Panels at once: as many as the registers hold, so that the accumulators hide each other's latency.
+// Panels at once: as many as the registers hold, so that the accumulators hide each other's
+// latency; more streams than six were measured to slow the caches down.
 constexpr int pass_panels(int rows) {
-  int panels = kRegisters >= 32 ? 8 : 4;
-  while (panels > 1 && panels * rows > kRegisters * 3 / 4) panels /= 2;
-  return panels;
+  const int panels = kRegisters * 3 / 4 / rows;
+  return panels > 6 ? 6 : panels > 1 ? panels : 1;
 }
 // Bytes of A that a block of rows may fill.
 constexpr int64_t kBlockBytes = 512 * 1024;
@@ -38,9 +38,7 @@ struct BalancedCut {
   int64_t rows;
   int64_t parts;
 
-  int64_t begin(int64_t part) const {
-    return part * (rows / parts) + smaller(part, rows % parts);
-  }
+  int64_t begin(int64_t part) const { return part * (rows / parts) + smaller(part, rows % parts); }
   int64_t size(int64_t part) const { return rows / parts + (part < rows % parts ? 1 : 0); }
 };
 
@@ -62,8 +60,8 @@ struct Accumulators {
   F32x16 v[kRows][kPanels];
 };
 
-// The products of all k. The hardware prefetches panels well by itself; asking for lines in software
-// as well was measured to be slower.
+// The products of all k. The hardware prefetches panels well by itself; asking for lines in
+// software as well was measured to be slower.
 template <int kRows, int kPanels, typename A>
 inline void multiply(const A& a, const Panels& b, int64_t k, Accumulators<kRows, kPanels>& acc) {
   for (int64_t i = 0; i < k; ++i) {

@@ -1,6 +1,6 @@
 // The table of the instruction set whose vec_*.h was included before. What this file and those it
-// includes define is local to the translation unit: code that needs an instruction set must never be
-// handed by the linker to a caller on a processor without it.
+// includes define is local to the translation unit: code that needs an instruction set must never
+// be handed by the linker to a caller on a processor without it.
 #pragma once
 
 #include "kernels/activation.h"

@@ -1,13 +1,13 @@
 // The arithmetic of the engine, on raw pointers, shapes and strides; it knows no model.
 //
 // One source per operation, compiled once per instruction set into a table of function pointers.
-// All vectors are padded to a multiple of 16 numbers with zeros ("padded" below), so only layer_norm,
-// softmax and reduce_logits ever see a tail. Strides and sizes count elements.
+// All vectors are padded to a multiple of 16 numbers with zeros ("padded" below), so only
+// layer_norm, softmax and reduce_logits ever see a tail. Strides and sizes count elements.
 //
-// Numeric contract: every output element of a matrix product has one accumulator, fed in the order of
-// k with fused multiply-adds, whatever m is; every reduction runs over 16 virtual lanes, folded in one
-// fixed tree (lane i with i + 8, then i + 4, i + 2, i + 1); exp, tanh, erf and log are polynomials of
-// our own. So all instruction sets with fused multiply-add give the same bits.
+// Numeric contract: every output element of a matrix product has one accumulator, fed in the order
+// of k with fused multiply-adds, whatever m is; every reduction runs over 16 virtual lanes, folded
+// in one fixed tree (lane i with i + 8, then i + 4, i + 2, i + 1); exp, tanh, erf and log are
+// polynomials of our own. So all instruction sets with fused multiply-add give the same bits.
 #pragma once
 
 #include <cstddef>
@@ -42,11 +42,11 @@ struct GemmArgs {
   int64_t m;
   int64_t k;
   int64_t panels;
-  const float* a;         // [m, k], rows lda apart; read if m <= kMaxStreamRows
+  const float* a;  // [m, k], rows lda apart; read if m <= kMaxStreamRows
   int64_t lda;
   const float* packed_a;  // all m rows as pack_rows wrote them; read if m > kMaxStreamRows
   Panels b;
-  float* c;               // [m, 16 panels], rows ldc apart
+  float* c;  // [m, 16 panels], rows ldc apart
   int64_t ldc;
   const float* bias;      // [16 panels] or null
   const float* residual;  // [m, 16 panels], rows ldr apart, or null; may be c itself
@@ -126,14 +126,15 @@ struct Table {
   const char* compiled_isa;
 
   void (*gemm)(const GemmArgs& args);
-  // A [m, k] is packed in tiles of rows; row_tiles(m) tiles, of which those in [tile_begin, tile_end)
-  // are written, so that threads can share the work. out holds m * k floats.
+  // A [m, k] is packed in tiles of rows; row_tiles(m) tiles, of which those in [tile_begin,
+  // tile_end) are written, so that threads can share the work. out holds m * k floats.
   int64_t (*row_tiles)(int64_t m);
   void (*pack_rows)(const float* a, int64_t lda, int64_t m, int64_t k, int64_t tile_begin,
                     int64_t tile_end, float* out);
 
   void (*layer_norm)(const LayerNormArgs& args);
-  // In place, over the true columns of each row; what lies behind them up to padded(columns) becomes 0.
+  // In place, over the true columns of each row; what lies behind them up to padded(columns)
+  // becomes 0.
   void (*softmax)(float* x, int64_t rows, int64_t columns, int64_t ld);
   void (*activate)(Activation activation, float* x, int64_t count);  // count % 16 == 0
   void (*exp)(float* x, int64_t count);                              // likewise
@@ -151,8 +152,8 @@ struct Table {
   // One row of one tile of the vocabulary: `count` logits of the tokens first_id, first_id + 1, …
   // Enters them into `top`. If `sum` is not null, *max becomes their maximum and *sum the sum of
   // exp(logit - *max).
-  void (*reduce_logits)(const float* logits, int64_t count, int32_t first_id, float* max, float* sum,
-                        TopK* top);
+  void (*reduce_logits)(const float* logits, int64_t count, int32_t first_id, float* max,
+                        float* sum, TopK* top);
   // log of the sum over all tiles of sum[t] * exp(max[t]).
   float (*log_sum_exp)(const float* max, const float* sum, int64_t tiles);
 

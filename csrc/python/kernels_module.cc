@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "python/arrays.h"
 #include "python/bindings.h"
-#include "simd/aligned.h"
 #include "simd/isa.h"
 
 namespace py = pybind11;
@@ -24,52 +24,6 @@ namespace pytransformer::python {
 namespace {
 
 using kernels::padded;
-using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
-using Ints = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
-using Buffer = simd::AlignedBuffer<float>;
-
-void require(bool condition, const std::string& message) {
-  if (!condition) throw std::invalid_argument(message);
-}
-
-void require_dimensions(const py::array& x, py::ssize_t dimensions, const char* name) {
-  require(x.ndim() == dimensions, std::string(name) + " must have " + std::to_string(dimensions) +
-                                      " dimensions, not " + std::to_string(x.ndim()));
-}
-
-// A matrix [rows, columns] with rows padded(columns) apart, zero in the padding.
-struct PaddedMatrix {
-  explicit PaddedMatrix(const Floats& x, const char* name) {
-    require_dimensions(x, 2, name);
-    rows = x.shape(0);
-    columns = x.shape(1);
-    ld = padded(columns);
-    data = Buffer::zeros(static_cast<size_t>(rows * ld));
-    for (int64_t r = 0; r < rows; ++r) {
-      std::copy_n(x.data() + r * columns, columns, data.data() + r * ld);
-    }
-  }
-
-  Floats array() const {
-    Floats result({rows, columns});
-    for (int64_t r = 0; r < rows; ++r) {
-      std::copy_n(data.data() + r * ld, columns, result.mutable_data() + r * columns);
-    }
-    return result;
-  }
-
-  int64_t rows, columns, ld;
-  Buffer data;
-};
-
-Buffer padded_vector(const Floats& x, int64_t size, const char* name) {
-  require_dimensions(x, 1, name);
-  require(x.shape(0) == size, std::string(name) + " must have " + std::to_string(size) +
-                                  " numbers, not " + std::to_string(x.shape(0)));
-  Buffer result = Buffer::zeros(static_cast<size_t>(padded(size)));
-  std::copy_n(x.data(), size, result.data());
-  return result;
-}
 
 kernels::Activation parse_activation(const std::string& name) {
   if (name == "none") return kernels::Activation::none;
@@ -100,8 +54,7 @@ class Kernels {
 
   Floats activation(const std::string& name, const Floats& x) const {
     const kernels::Activation kind = parse_activation(name);
-    return elementwise(
-        x, [&](float* data, int64_t count) { table_.activate(kind, data, count); });
+    return elementwise(x, [&](float* data, int64_t count) { table_.activate(kind, data, count); });
   }
 
   Floats softmax(const Floats& x) const {
@@ -152,8 +105,8 @@ class Kernels {
     return result;
   }
 
-  // Seconds of each of `repeats` products, packing of A included. Arrays of NumPy are not aligned to
-  // cache lines, the engine's are.
+  // Seconds of each of `repeats` products, packing of A included. Arrays of NumPy are not aligned
+  // to cache lines, the engine's are.
   std::vector<double> gemm_seconds(const Floats& a, const Floats& packed, int64_t repeats) const {
     kernels::GemmArgs args = product(a, packed);
     const Buffer aligned_a = aligned_copy(a);
@@ -166,8 +119,7 @@ class Kernels {
     return seconds(repeats, [&] { run_product(args, packed_a); });
   }
 
-  Floats attention(const Floats& query, const Floats& key, const Floats& value,
-                   float scale) const {
+  Floats attention(const Floats& query, const Floats& key, const Floats& value, float scale) const {
     check_keys(key, value);
     require_dimensions(query, 2, "query");
     require(query.shape(1) == key.shape(1), "query and key must have the same width");
@@ -315,12 +267,6 @@ class Kernels {
 
  private:
   static constexpr int64_t kTopKTile = 256;
-
-  static Buffer aligned_copy(const Floats& x) {
-    Buffer copy(static_cast<size_t>(x.size()));
-    std::copy_n(x.data(), x.size(), copy.data());
-    return copy;
-  }
 
   template <typename F>
   static Floats elementwise(const Floats& x, F function) {

@@ -14,8 +14,8 @@ namespace pytransformer::simd {
 
 inline constexpr size_t kAlignment = 64;
 
-// A block of `size()` numbers. It grows but never shrinks, so that buffers that are resized at every
-// step stop allocating after the first ones.
+// A block of `size()` numbers. It grows but never shrinks, so that buffers that are resized at
+// every step stop allocating after the first ones.
 template <typename T>
 class AlignedBuffer {
   static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);

@@ -100,9 +100,7 @@ inline F32x16 abs(F32x16 a) {
 }
 inline F32x16 copysign(F32x16 magnitude, F32x16 sign) {
   return quarters(
-      [](Float4 m, Float4 s) {
-        return (Float4)(((Int4)m & 0x7fffffff) | ((Int4)s & ~0x7fffffff));
-      },
+      [](Float4 m, Float4 s) { return (Float4)(((Int4)m & 0x7fffffff) | ((Int4)s & ~0x7fffffff)); },
       magnitude, sign);
 }
 // False where a or b is NaN.

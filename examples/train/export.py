@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, required=True, help="--output of train.py")
     parser.add_argument("--tokenizer", type=Path, required=True, help="written by tokenizer.py")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
-    parser.add_argument("--average", type=int, default=5, help="number of last checkpoints")
+    parser.add_argument("--average", type=int, default=3, help="number of last checkpoints")
     parser.add_argument("--check", action="store_true", help="compare with transformers")
     arguments = parser.parse_args()
     paths = sorted(arguments.checkpoints.glob("weights-*.pt"))[-arguments.average :]

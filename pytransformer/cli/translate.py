@@ -17,7 +17,7 @@ from pytransformer.cli.progress import Progress
 from pytransformer.errors import OptionError
 from pytransformer.option_rules import Rule
 from pytransformer.options import OPTIONS
-from pytransformer.translator import SETTINGS, InputLengthError, Translator
+from pytransformer.translator import THREADS, InputLengthError, Translator
 
 _DESCRIPTION = """\
 Translates each TEXT, or each line of a file or of stdin, to one line of UTF-8. Lines are translated
@@ -68,7 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
         reader = None if arguments.text else _open_input(arguments.input, stack)
         if arguments.text and arguments.input is not None:
             raise OptionError("give either TEXT or --input, not both")
-        translator = _open_translator(arguments, many_lines=reader is not None)
+        waiting_user = reader is None or os.isatty(reader.descriptor)
+        translator = _open_translator(arguments, one_by_one=waiting_user)
         options = {name: getattr(arguments, name, None) for name in OPTIONS}
         options.update(src_lang=arguments.src_lang, tgt_lang=arguments.tgt_lang)
         translator.translate([], **options)  # raises if an option or a language is wrong
@@ -95,11 +96,10 @@ def _reader(rule: Rule) -> Callable[[str], object]:
 
 
 def _thread_count(text: str) -> int:
-    rule = SETTINGS["intra_threads"].rule
     try:
-        return int(str(rule.convert(rule.parse(text))))
+        return THREADS.convert(THREADS.parse(text))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected {rule.expected}") from None
+        raise argparse.ArgumentTypeError(f"{text!r}, expected {THREADS.expected}") from None
 
 
 def _open_input(path: str | None, stack: contextlib.ExitStack) -> LineReader:
@@ -115,12 +115,12 @@ def _open_input(path: str | None, stack: contextlib.ExitStack) -> LineReader:
     return LineReader(descriptor, name, first=_FIRST_CHUNK, most=_MOST_LINES)
 
 
-def _open_translator(arguments: argparse.Namespace, *, many_lines: bool) -> Translator:
-    # Many lines keep one worker per core busy, which is faster than to share out each sentence.
+def _open_translator(arguments: argparse.Namespace, *, one_by_one: bool) -> Translator:
     threads = arguments.threads or _native.available_threads()
-    if many_lines:
-        return Translator(arguments.model, inter_threads=threads, intra_threads=1)
-    return Translator(arguments.model, inter_threads=1, intra_threads=threads)
+    if one_by_one:
+        return Translator(arguments.model, inter_threads=1, intra_threads=threads)
+    # With many lines, a worker for each core is faster than to share out every sentence.
+    return Translator(arguments.model, inter_threads=threads, intra_threads=1)
 
 
 def _open_output(

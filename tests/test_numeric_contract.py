@@ -1,0 +1,238 @@
+"""A sentence's result is the same, bit for bit, whatever else is computed beside it, and where."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bundled import ENGLISH, GERMAN, bundled_model
+from model_strategies import models
+from pytransformer import _native, native
+from pytransformer.model_files import open_model
+from pytransformer.model_spec import ModelSpec
+from random_models import (
+    Hypotheses,
+    lively_checkpoint,
+    random_checkpoint,
+    search_options,
+    sentences,
+)
+
+# All that have fused multiply-add; the portable code promises agreement within the tolerance only.
+EXACT = [isa for isa in _native.supported_isas() if isa != "portable"] or ["portable"]
+TOLERANCE = 1e-4
+
+ways = st.fixed_dictionaries(
+    {
+        "isa": st.sampled_from(EXACT),
+        "inter_threads": st.sampled_from([1, 2]),
+        "intra_threads": st.sampled_from([1, 2]),
+    }
+)
+batches = st.fixed_dictionaries(
+    {
+        "max_batch_size": st.sampled_from([1, 2, 3, 7, 16, 17, 64, 500]),
+        "batch_by_tokens": st.booleans(),
+    }
+)
+beam_sizes = st.sampled_from([1, 4])
+slow = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, some sources, and what each gives when it is translated alone."""
+
+    model: _native.Model
+    start: int
+    sources: list[list[int]]
+
+    def engine(self, isa: str, inter_threads: int, intra_threads: int) -> _native.Engine:
+        return _engine(self.model, isa, inter_threads, intra_threads)
+
+    def options(self, beam_size: int, **changes: Any) -> _native.SearchOptions:
+        return search_options(
+            self.start,
+            beam_size=beam_size,
+            num_hypotheses=beam_size,
+            suppress_token_ids=[self.start],
+            **changes,
+        )
+
+    def alone(self, beam_size: int) -> list[Hypotheses]:
+        """The best instruction set, one thread, one sentence at a time."""
+        engine = self.engine(EXACT[-1], 1, 1)
+        options = self.options(beam_size)
+        return [engine.translate([source], options)[0] for source in self.sources]
+
+    def check(
+        self,
+        expected: Sequence[Hypotheses],
+        picked: Sequence[int],
+        beam_size: int,
+        way: dict[str, Any],
+        batch: dict[str, Any],
+    ) -> None:
+        """The sources `picked`, in this order, together."""
+        batch_sources = [self.sources[i] for i in picked]
+        found = self.engine(**way).translate(batch_sources, self.options(beam_size, **batch))
+        assert found == [expected[i] for i in picked]
+
+
+@functools.cache
+def _engine(
+    model: _native.Model, isa: str, inter_threads: int, intra_threads: int
+) -> _native.Engine:
+    return _native.Engine(model, inter_threads, intra_threads, isa)
+
+
+class Expected:
+    """Results of each source alone, computed once for every width of the beam."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self._results: dict[int, list[Hypotheses]] = {}
+
+    def __getitem__(self, beam_size: int) -> list[Hypotheses]:
+        if beam_size not in self._results:
+            self._results[beam_size] = self.subject.alone(beam_size)
+        return self._results[beam_size]
+
+
+@pytest.fixture(scope="module")
+def lively() -> Expected:
+    """A random model, and sources of every length from 1 to 60."""
+    checkpoint = lively_checkpoint()
+    model = _native.Model.from_buffer(native.build_image(checkpoint), "lively")
+    by_length = [sentences(1, 61, n, n, seed=n)[0] for n in range(1, 61)]
+    return Expected(Subject(model, 60, by_length))
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Expected:
+    """The bundled model in both directions, on short sentences and on a long one."""
+    opened = open_model(bundled_model())
+    tokenizer = opened.tokenizer
+    texts = [(line, "en") for line in (*GERMAN, " ".join(GERMAN))]
+    texts += [(line, "de") for line in ENGLISH]
+    sources = [tokenizer.encode_ids(text, src_lang=None, tgt_lang=to) for text, to in texts]
+    return Expected(Subject(opened.native, opened.generation.decoder_start_token_id, sources))
+
+
+def test_the_random_model_is_lively(lively: Expected) -> None:
+    """A model that always says the same would keep the contract by saying nothing."""
+    best = [hypotheses[0][0] for hypotheses in lively[4]]
+    assert len({tuple(ids) for ids in best}) >= 50
+    assert len({len(ids) for ids in best}) >= 8
+
+
+@given(st.lists(st.integers(0, 59), min_size=1, max_size=64), beam_sizes, ways, batches)
+@settings(slow, max_examples=60)
+def test_any_batch(
+    lively: Expected, picked: list[int], beam_size: int, way: dict[str, Any], batch: dict[str, Any]
+) -> None:
+    lively.subject.check(lively[beam_size], picked, beam_size, way, batch)
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 33, 64])
+def test_any_place_in_a_batch(lively: Expected, size: int, beam_size: int) -> None:
+    """One sentence at the first, the middle and the last place among others."""
+    way = {"isa": EXACT[0], "inter_threads": 1, "intra_threads": 2}
+    others = [(7 * i + 3) % 60 for i in range(size - 1)]
+    for place in {0, size // 2, size - 1}:
+        picked = [*others[:place], 20, *others[place:]]
+        lively.subject.check(lively[beam_size], picked, beam_size, way, {})
+
+
+@given(st.permutations(range(33)), st.integers(1, 33), beam_sizes, ways, batches)
+@settings(slow, max_examples=10)
+def test_any_batch_of_the_bundled_model(
+    bundled: Expected,
+    order: list[int],
+    size: int,
+    beam_size: int,
+    way: dict[str, Any],
+    batch: dict[str, Any],
+) -> None:
+    bundled.subject.check(bundled[beam_size], order[:size], beam_size, way, batch)
+
+
+@pytest.mark.parametrize("return_scores", [True, False])
+def test_jobs_with_other_options_beside(lively: Expected, return_scores: bool) -> None:
+    """Sentences of several jobs share a batch; greedy ones then get sums that they did not want."""
+    subject = lively.subject
+    engine = subject.engine(EXACT[-1], 1, 2)
+    jobs = [
+        subject.options(1, return_scores=return_scores),
+        subject.options(4),
+        subject.options(4, early_stopping=2, length_penalty=0.6),
+        subject.options(1, min_decoding_length=9),
+    ] * 2
+    serial = [engine.translate(subject.sources, options) for options in jobs[:4]]
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        found = list(pool.map(lambda options: engine.translate(subject.sources, options), jobs))
+    assert found == serial * 2
+
+
+def test_greedy_search_takes_the_largest_logit(lively: Expected) -> None:
+    """Where the logits of two tokens differ in their last bits, and the sum so far is long."""
+    checkpoint = lively_checkpoint()
+    weights = checkpoint.tensors["shared.embedding.weight"]
+    bias = checkpoint.tensors["output.bias"]
+    weights[30:59], bias[30:59] = weights[1:30], bias[1:30] + np.float32(2e-6)
+    engine = _native.Engine(
+        _native.Model.from_buffer(native.build_image(checkpoint), "twins"), 1, 1
+    )
+    sources = lively.subject.sources[::4]
+    for return_scores in (True, False):
+        options = lively.subject.options(1, return_scores=return_scores)
+        for source, hypotheses in zip(sources, engine.translate(sources, options), strict=True):
+            ids = hypotheses[0][0]
+            logits = engine.logits(source, [60, *ids])[: len(ids)]
+            logits[:, 60] = -np.inf
+            assert ids == logits.argmax(axis=1).tolist()
+
+
+@given(spec=models(), seed=st.integers(0, 1000))
+@settings(slow, max_examples=40)
+def test_any_architecture_on_every_instruction_set(spec: ModelSpec, seed: int) -> None:
+    """The same bits where there is fused multiply-add, close to them where there is not."""
+    model = _native.Model.from_buffer(native.build_image(random_checkpoint(spec, seed)), "any")
+    source = sentences(1, spec.encoder.vocab_size, 1, 40, seed)[0]
+    target = np.random.default_rng(seed).integers(0, spec.decoder.vocab_size, 12).tolist()
+    results = {}
+    for isa in _native.supported_isas():
+        engine = _native.Engine(model, 1, 1, isa)
+        assert engine.isa == isa
+        results[isa] = (engine.encode(source), engine.logits(source, target))
+    for isa, found in results.items():
+        for ours, expected in zip(found, results[EXACT[-1]], strict=True):
+            if isa in EXACT:
+                np.testing.assert_array_equal(ours.view(np.int32), expected.view(np.int32))
+            size = np.sqrt((expected**2).mean(axis=1, keepdims=True))
+            assert (np.abs(ours - expected) <= TOLERANCE * size).all()
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_portable_translations_agree(lively: Expected, beam_size: int) -> None:
+    """The same tokens, unless two candidates are as close as the tolerance."""
+    subject = lively.subject
+    found = subject.engine("portable", 1, 1).translate(subject.sources, subject.options(beam_size))
+    pairs = [
+        (ours, expected)
+        for mine, others in zip(found, lively[beam_size], strict=True)
+        for ours, expected in zip(mine, others, strict=True)
+    ]
+    different = [pair for pair in pairs if pair[0][0] != pair[1][0]]
+    assert len(different) <= 0.02 * len(pairs)
+    if beam_size > 1:
+        assert all(abs(ours[1] - expected[1]) <= TOLERANCE for ours, expected in pairs)
