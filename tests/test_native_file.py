@@ -241,7 +241,11 @@ def test_read_config_inverts_the_writer(image: np.ndarray, checkpoint: Checkpoin
     assert tokenizer.kind == "marian"
     added = {key: value for key, value in tokenizer.settings.items() if key != "files"}
     assert added == checkpoint.tokenizer.settings
-    assert set(tokenizer.settings["files"]) == {"source.spm", "target.spm", "source_vocabulary.json"}
+    assert set(tokenizer.settings["files"]) == {
+        "source.spm",
+        "target.spm",
+        "source_vocabulary.json",
+    }
 
 
 def paths_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

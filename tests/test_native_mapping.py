@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from checkpoints import MarianCheckpoint
 
 import pytransformer
+from checkpoints import MarianCheckpoint
 from pytransformer import loaders, native
 
 # Opens and uses a model, then prints how many kilobytes of its mapping this process alone holds

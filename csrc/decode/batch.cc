@@ -38,8 +38,8 @@ void Batch::encode(std::span<Ticket> group) {
   std::vector<nn::CrossCache*> pointers;
   for (const Ticket& ticket : group) {
     sources.emplace_back(ticket.source());
-    caches.push_back(std::make_unique<nn::CrossCache>(
-        decoder, static_cast<int64_t>(ticket.source().size())));
+    caches.push_back(
+        std::make_unique<nn::CrossCache>(decoder, static_cast<int64_t>(ticket.source().size())));
     pointers.push_back(caches.back().get());
   }
   encoder_.run(sources);
@@ -62,8 +62,7 @@ void Batch::gather() {
     sentences_.push_back(
         {active->cross.get(), &active->search.cache(), first, active->search.live()});
     const SearchOptions& options = active->ticket.job->options();
-    output_.num_candidates =
-        std::max(output_.num_candidates, Search::candidates_needed(options));
+    output_.num_candidates = std::max(output_.num_candidates, Search::candidates_needed(options));
     output_.want_log_sum = output_.want_log_sum || Search::needs_log_sum(options);
   }
 }

@@ -13,8 +13,8 @@
 namespace pytransformer::decode {
 namespace {
 
-// A running batch is topped up when this share of its room is free, so that the encoder gets several
-// sentences at once instead of one after another.
+// A running batch is topped up when this share of its room is free, so that the encoder gets
+// several sentences at once instead of one after another.
 constexpr int64_t kRefillShare = 4;
 
 std::exception_ptr closed_error() {
@@ -37,7 +37,8 @@ Engine::Engine(std::shared_ptr<const nn::Model> model, int inter_threads, int in
 Engine::~Engine() {
   if (pool_ == nullptr) return;
   if (pool_->process != ::getpid()) {
-    // A child of fork: the threads exist in the parent only and can be neither joined nor destroyed.
+    // A child of fork: the threads exist in the parent only and can be neither joined nor
+    // destroyed.
     static_cast<void>(pool_.release());
     return;
   }
@@ -98,7 +99,8 @@ bool Engine::take(Pool& pool, const Batch& batch, std::vector<Ticket>& tickets) 
     const SearchOptions& options = job->options();
     const int64_t used = options.batch_by_tokens ? tokens : sentences;
     if (tickets.empty() && !batch.empty() &&
-        used > options.max_batch_size - std::max<int64_t>(1, options.max_batch_size / kRefillShare)) {
+        used >
+            options.max_batch_size - std::max<int64_t>(1, options.max_batch_size / kRefillShare)) {
       break;
     }
     // Workers share a job evenly, even if one of them alone would have room for all of it.

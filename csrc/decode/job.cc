@@ -13,9 +13,8 @@ Job::Job(std::vector<std::vector<int32_t>> sources, SearchOptions options)
       results_(sources_.size()),
       open_(sources_.size()) {
   std::iota(order_.begin(), order_.end(), size_t{0});
-  std::stable_sort(order_.begin(), order_.end(), [this](size_t a, size_t b) {
-    return sources_[a].size() > sources_[b].size();
-  });
+  std::stable_sort(order_.begin(), order_.end(),
+                   [this](size_t a, size_t b) { return sources_[a].size() > sources_[b].size(); });
 }
 
 bool Job::wait(std::chrono::milliseconds time) {

@@ -49,8 +49,8 @@ bool Search::at_limit() const {
 }
 
 float Search::normalised(float score, int32_t length) const {
-  return static_cast<float>(score / std::pow(static_cast<double>(length),
-                                             static_cast<double>(options_.length_penalty)));
+  return static_cast<float>(
+      score / std::pow(static_cast<double>(length), static_cast<double>(options_.length_penalty)));
 }
 
 // All continuations of all beams that can matter, best first.
@@ -124,8 +124,7 @@ bool Search::can_improve() const {
   if (options_.early_stopping == EarlyStopping::full) return false;
   const bool may_grow =
       options_.early_stopping == EarlyStopping::never && options_.length_penalty > 0;
-  const int32_t limit =
-      options_.max_decoding_length + (options_.forced_end_token_id >= 0 ? 1 : 0);
+  const int32_t limit = options_.max_decoding_length + (options_.forced_end_token_id >= 0 ? 1 : 0);
   const float best = normalised(beams_.front().score, may_grow ? limit : length_);
   return best > finished_.back().score;
 }
@@ -134,7 +133,8 @@ void Search::advance(std::span<const kernels::TopK> candidates, std::span<const 
   collect(candidates, log_sums);
   const auto beam_size = static_cast<size_t>(options_.beam_size);
   const bool last = at_limit();
-  // Only the best beam_size may finish; those behind them are there so that enough are left to go on.
+  // Only the best beam_size may finish; those behind them are there so that enough are left to go
+  // on.
   for (size_t i = 0; i < std::min(beam_size, candidates_.size()); ++i) {
     if (last || is_end(candidates_[i].token)) finish(candidates_[i]);
   }

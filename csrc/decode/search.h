@@ -1,7 +1,7 @@
 // Greedy and beam search for one sentence, with the semantics of Hugging Face's `generate`.
 //
-// The search is a state machine: it says which rows it wants decoded, and is given the best tokens of
-// each. It does not know of other sentences, so that they cannot change its result.
+// The search is a state machine: it says which rows it wants decoded, and is given the best tokens
+// of each. It does not know of other sentences, so that they cannot change its result.
 #pragma once
 
 #include <cstdint>

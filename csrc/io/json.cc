@@ -180,9 +180,7 @@ class JsonParser {
   }
 
   static void append_utf8(std::string& result, uint32_t c) {
-    const auto tail = [&](int shift) {
-      result += static_cast<char>(0x80 | ((c >> shift) & 0x3F));
-    };
+    const auto tail = [&](int shift) { result += static_cast<char>(0x80 | ((c >> shift) & 0x3F)); };
     if (c < 0x80) {
       result += static_cast<char>(c);
     } else if (c < 0x800) {

@@ -1,4 +1,5 @@
-// The native model file (docs/native-format.md): one safetensors file, mapped and used where it lies.
+// The native model file (docs/native-format.md): one safetensors file, mapped and used where it
+// lies.
 #pragma once
 
 #include <cstddef>
@@ -47,8 +48,7 @@ class NativeFile {
   [[noreturn]] void fail(const std::string& what) const;
 
  private:
-  NativeFile(std::span<const std::byte> image, std::shared_ptr<const void> owner,
-             std::string name);
+  NativeFile(std::span<const std::byte> image, std::shared_ptr<const void> owner, std::string name);
   void read_header();
   void read_metadata(const Json& header);
   void read_tensor(const std::string& name, const Json& entry);

@@ -8,8 +8,7 @@ CrossCache::CrossCache(const StackSpec& decoder, int64_t source_length)
       heads_width_(decoder.heads_width()),
       head_size_(kernels::padded(source_length) * decoder.head_width()) {
   keys_.resize_discard(static_cast<size_t>(decoder.num_layers * num_heads_ * head_size_));
-  values_.resize_discard(
-      static_cast<size_t>(decoder.num_layers * source_length_ * heads_width_));
+  values_.resize_discard(static_cast<size_t>(decoder.num_layers * source_length_ * heads_width_));
 }
 
 SelfCache::SelfCache(const StackSpec& decoder)
@@ -19,8 +18,8 @@ SelfCache::SelfCache(const StackSpec& decoder)
 
 int32_t SelfCache::allocate() {
   if (free_.empty()) {
-    const auto first = static_cast<int32_t>(static_cast<int64_t>(chunks_.size()) *
-                                            kernels::kSlotsPerChunk);
+    const auto first =
+        static_cast<int32_t>(static_cast<int64_t>(chunks_.size()) * kernels::kSlotsPerChunk);
     simd::AlignedBuffer<float> chunk;
     chunk.resize_discard(static_cast<size_t>(2 * num_layers_ * layer_size_));
     chunks_.push_back(std::move(chunk));

@@ -1,5 +1,5 @@
-// What the decoder remembers of one sentence: the encoder's keys and values, and those of the tokens
-// decoded so far. State lives outside the model.
+// What the decoder remembers of one sentence: the encoder's keys and values, and those of the
+// tokens decoded so far. State lives outside the model.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +25,7 @@ class CrossCache {
     return const_cast<CrossCache*>(this)->keys(layer, head);
   }
   // Values of one layer: [source_length, heads_width].
-  float* values(int64_t layer) {
-    return values_.data() + layer * source_length_ * heads_width_;
-  }
+  float* values(int64_t layer) { return values_.data() + layer * source_length_ * heads_width_; }
   const float* values(int64_t layer) const { return const_cast<CrossCache*>(this)->values(layer); }
 
  private:
@@ -65,7 +63,8 @@ class SelfCache {
   int64_t num_layers_;
   int64_t heads_width_;
   int64_t layer_size_;
-  std::vector<simd::AlignedBuffer<float>> chunks_;  // each [layers, key | value, slots, heads_width]
+  std::vector<simd::AlignedBuffer<float>>
+      chunks_;  // each [layers, key | value, slots, heads_width]
   std::vector<const float*> addresses_;
   std::vector<int32_t> free_;
 };

@@ -49,8 +49,8 @@ void Decoder::prepare(StepOutput& output) {
   for (size_t i = 0; i < sentences_.size(); ++i) {
     sentence_of_row_.insert(sentence_of_row_.end(), static_cast<size_t>(sentences_[i].rows),
                             static_cast<int32_t>(i));
-    scratch = std::max(
-        scratch, padded(kernels.attention_scratch(sentences_[i].cross->source_length())));
+    scratch =
+        std::max(scratch, padded(kernels.attention_scratch(sentences_[i].cross->source_length())));
   }
   scratch_size_ = scratch;
   scratch_.need(team_.threads() * scratch_size_);
@@ -68,8 +68,8 @@ void Decoder::prepare(StepOutput& output) {
   output.log_sum.resize(rows_.size());
 }
 
-// Each (row, head) is one task; a thread takes neighbouring heads of neighbouring rows. It writes the
-// keys and values of its own heads only, so that nobody waits between storing and reading.
+// Each (row, head) is one task; a thread takes neighbouring heads of neighbouring rows. It writes
+// the keys and values of its own heads only, so that nobody waits between storing and reading.
 void Decoder::self_attention(const Thread& thread, const StackBuffers& buffers, int64_t layer) {
   const StackSpec& spec = model_.spec().decoder;
   const SelfAttention& weights = model_.decoder_layers()[static_cast<size_t>(layer)].self_attention;
@@ -122,8 +122,7 @@ void Decoder::cross_attention(const Thread& thread, const StackBuffers& buffers,
   linear(thread, weights.query, count, input, buffers.packed, buffers.heads, Activation::none,
          nullptr);
 
-  const Range tasks =
-      thread.slice(static_cast<int64_t>(sentences_.size()) * spec.num_heads);
+  const Range tasks = thread.slice(static_cast<int64_t>(sentences_.size()) * spec.num_heads);
   for (int64_t task = tasks.begin; task < tasks.end; ++task) {
     const StepSentence& sentence = sentences_[static_cast<size_t>(task / spec.num_heads)];
     const int64_t head = task % spec.num_heads;

@@ -36,9 +36,9 @@ struct StepRow {
 
 // What a step gives for each row.
 struct StepOutput {
-  int32_t num_candidates;    // in: how many of the best tokens are asked for
-  bool want_log_sum;         // in: whether log_sum is asked for
-  float* logits;             // in: [rows, vocab_size] or null; out: all logits
+  int32_t num_candidates;                 // in: how many of the best tokens are asked for
+  bool want_log_sum;                      // in: whether log_sum is asked for
+  float* logits;                          // in: [rows, vocab_size] or null; out: all logits
   std::vector<kernels::TopK> candidates;  // out: [rows]
   std::vector<float> log_sum;             // out: [rows], log of the sum of exp(logit)
 };
@@ -54,9 +54,9 @@ class Decoder {
  private:
   // What the output layer keeps between its two halves, for each thread or each row.
   struct OutputBuffers {
-    Rows tile;        // this thread's logits of one tile of the vocabulary
-    float* maxima;    // [rows, tiles]
-    float* sums;      // [rows, tiles] or null
+    Rows tile;      // this thread's logits of one tile of the vocabulary
+    float* maxima;  // [rows, tiles]
+    float* sums;    // [rows, tiles] or null
     int64_t tiles;
   };
 
@@ -78,12 +78,12 @@ class Decoder {
   std::vector<int32_t> sentence_of_row_;
   GrowingBuffer scratch_;  // [threads, scratch_size_]
   int64_t scratch_size_ = 0;
-  GrowingBuffer tile_;     // [threads, rows, tile]
+  GrowingBuffer tile_;  // [threads, rows, tile]
   GrowingBuffer tile_max_;
   GrowingBuffer tile_sum_;
-  std::vector<float> candidate_logits_;   // [threads, rows, num_candidates]
+  std::vector<float> candidate_logits_;  // [threads, rows, num_candidates]
   std::vector<int32_t> candidate_ids_;
-  std::vector<kernels::TopK> tops_;       // [threads, rows]
+  std::vector<kernels::TopK> tops_;  // [threads, rows]
 };
 
 }  // namespace pytransformer::nn

@@ -107,8 +107,7 @@ void Encoder::project(const Thread& thread, const StackBuffers& buffers, Rows ke
                                    caches[i]->keys(layer, head));
       }
       for (int64_t row = 0; row < sentence.length; ++row) {
-        std::memcpy(caches[i]->values(layer) + row * width,
-                    rows + row * key_value.stride + width,
+        std::memcpy(caches[i]->values(layer) + row * width, rows + row * key_value.stride + width,
                     static_cast<size_t>(width) * sizeof(float));
       }
     }

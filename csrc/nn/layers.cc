@@ -19,7 +19,8 @@ StackBuffers StackWorkspace::need(int64_t rows, const StackSpec& spec) {
   buffers.heads = {heads_.need(rows * 3 * heads), 3 * heads};
   buffers.context = {context_.need(rows * heads), heads};
   buffers.hidden = {hidden_.need(rows * hidden), hidden};
-  buffers.packed = packed_.need(rows > kMaxStreamRows ? rows * std::max({width, heads, hidden}) : 0);
+  buffers.packed =
+      packed_.need(rows > kMaxStreamRows ? rows * std::max({width, heads, hidden}) : 0);
   return buffers;
 }
 

@@ -31,12 +31,12 @@ class GrowingBuffer {
 
 // What one pass over `rows` rows through a stack of layers writes on its way.
 struct StackBuffers {
-  Rows x;        // [rows, width]: the residual stream
-  Rows normed;   // [rows, width]: the norm of x where it comes before a layer
-  Rows heads;    // [rows, 3 heads_width]: q, k and v, or the query alone
-  Rows context;  // [rows, heads_width]: what attention gives
-  Rows hidden;   // [rows, padded(d_ff)]
-  float* packed; // A operand of a product with many rows
+  Rows x;         // [rows, width]: the residual stream
+  Rows normed;    // [rows, width]: the norm of x where it comes before a layer
+  Rows heads;     // [rows, 3 heads_width]: q, k and v, or the query alone
+  Rows context;   // [rows, heads_width]: what attention gives
+  Rows hidden;    // [rows, padded(d_ff)]
+  float* packed;  // A operand of a product with many rows
 };
 
 class StackWorkspace {

@@ -22,8 +22,7 @@ void Decoder::output(const Thread& thread, const StackBuffers& buffers, StepOutp
     thread.meet();
   }
   OutputBuffers own = {};
-  own.tile = {tile_.need(0) + thread.index() * count * kTilePanels * kLanes,
-              kTilePanels * kLanes};
+  own.tile = {tile_.need(0) + thread.index() * count * kTilePanels * kLanes, kTilePanels * kLanes};
   own.tiles = (layer.panels() + kTilePanels - 1) / kTilePanels;
   own.maxima = tile_max_.need(0);
   own.sums = output.want_log_sum ? tile_sum_.need(0) : nullptr;

@@ -1,5 +1,5 @@
-// A team of threads that runs a whole encoder pass or decoder step in one OpenMP region: all threads
-// execute the same layers, own fixed slices of the weights and meet at light barriers.
+// A team of threads that runs a whole encoder pass or decoder step in one OpenMP region: all
+// threads execute the same layers, own fixed slices of the weights and meet at light barriers.
 //
 // The code between two barriers must not throw: everything is allocated before the region starts.
 #pragma once
@@ -69,9 +69,9 @@ class Team {
       body(Thread(kernels_, barrier_, 0, 1));
       return;
     }
-    run_parallel([](const void* context, const Thread& thread) {
-      (*static_cast<const Body*>(context))(thread);
-    }, &body);
+    run_parallel([](const void* context,
+                    const Thread& thread) { (*static_cast<const Body*>(context))(thread); },
+                 &body);
   }
 
  private:

@@ -46,8 +46,7 @@ std::shared_ptr<Model> model_from_buffer(const py::buffer& image, std::string na
   }
   const std::span<const std::byte> bytes(static_cast<const std::byte*>(view->ptr),
                                          static_cast<size_t>(view->size));
-  return std::make_shared<Model>(
-      io::NativeFile::from_memory(bytes, owner, std::move(name)));
+  return std::make_shared<Model>(io::NativeFile::from_memory(bytes, owner, std::move(name)));
 }
 
 py::bytes model_file(const Model& model, const std::string& tensor, int64_t length) {
@@ -169,20 +168,19 @@ void bind_search_options(py::module_& module) {
            py::arg("length_penalty"), py::arg("early_stopping"), py::arg("max_decoding_length"),
            py::arg("min_decoding_length"), py::arg("return_scores"),
            py::arg("decoder_start_token_id"), py::arg("end_token_ids"),
-           py::arg("forced_end_token_id"), py::arg("suppress_token_ids"),
-           py::arg("max_batch_size"), py::arg("batch_by_tokens"));
+           py::arg("forced_end_token_id"), py::arg("suppress_token_ids"), py::arg("max_batch_size"),
+           py::arg("batch_by_tokens"));
 }
 
 void bind_engine(py::module_& module) {
   py::class_<Engine>(module, "Engine")
-      .def(py::init([](std::shared_ptr<Model> model, int inter_threads, int intra_threads,
-                       const std::string& isa) {
-             const simd::Isa chosen = isa.empty() ? simd::active_isa() : simd::parse_isa(isa);
-             return std::make_unique<Engine>(std::move(model), inter_threads, intra_threads,
-                                             chosen);
-           }),
-           py::arg("model"), py::arg("inter_threads"), py::arg("intra_threads"),
-           py::arg("isa") = "")
+      .def(
+          py::init([](std::shared_ptr<Model> model, int inter_threads, int intra_threads,
+                      const std::string& isa) {
+            const simd::Isa chosen = isa.empty() ? simd::active_isa() : simd::parse_isa(isa);
+            return std::make_unique<Engine>(std::move(model), inter_threads, intra_threads, chosen);
+          }),
+          py::arg("model"), py::arg("inter_threads"), py::arg("intra_threads"), py::arg("isa") = "")
       .def_property_readonly("isa", [](const Engine& engine) { return simd::name(engine.isa()); })
       .def_property_readonly("inter_threads", &Engine::inter_threads)
       .def_property_readonly("intra_threads", &Engine::intra_threads)
