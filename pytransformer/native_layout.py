@@ -54,7 +54,7 @@ def entries(model: ModelSpec, tensors: Tensors) -> Iterator[Entry]:
         if stack.embedding_norm:
             yield from _norm(tensors, f"{side}.embedding.norm", stack.d_model)
         if stack.positions.kind == "learned":
-            yield _rows(tensors, f"{side}.positions.weight", stack)
+            yield _positions(tensors, f"{side}.positions.weight", stack)
         for layer in range(stack.num_layers):
             yield from _layer(
                 tensors, f"{side}.layers.{layer}", stack, is_decoder=side == "decoder"
@@ -116,11 +116,13 @@ def _vector(tensors: Tensors, name: str, size: int) -> Entry:
     return Entry(name, "F32", (pad(size),), fill)
 
 
-def _rows(tensors: Tensors, name: str, stack: StackSpec) -> Entry:
+def _positions(tensors: Tensors, name: str, stack: StackSpec) -> Entry:
+    rows = stack.positions.offset + stack.positions.max_length
+
     def fill(target: FloatArray) -> None:
         target[:, : stack.d_model] = tensors[name]
 
-    return Entry(name, "F32", (stack.positions.max_length, pad(stack.d_model)), fill)
+    return Entry(name, "F32", (rows, pad(stack.d_model)), fill)
 
 
 def _matrix(tensors: Tensors, name: str, outputs: int, inputs: int) -> Entry:

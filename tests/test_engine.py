@@ -295,22 +295,21 @@ def test_weights_that_are_no_numbers(name: str, value: float) -> None:
 def test_memory_of_long_searches() -> None:
     """Slots of dropped beams are used again, and what a search held is freed with it."""
     result = run_script("""
-import resource
 from pytransformer.model_spec import PositionSpec
 from random_models import model_spec, random_checkpoint, stack
 wide = stack(d_model=32, num_heads=32, head_dim=16, positions=PositionSpec("learned", 512))
 engine = make_engine(random_checkpoint(model_spec(encoder=wide, decoder=wide)))
 options = search_options(60, beam_size=8, max_decoding_length=200, min_decoding_length=200)
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE") >> 10
+def kilobytes(field):
+    return int(open("/proc/self/status").read().split(field)[1].split()[0])
 engine.translate(sources[:1], search_options(60))
-before = resident()
+before = kilobytes("VmRSS:")
 engine.translate(sources[:12], options)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-warm = resident()
+peak = kilobytes("VmHWM:") - before
+warm = kilobytes("VmRSS:")
 for _ in range(2):
     engine.translate(sources[:12], options)
-print(peak >> 10, resident() - warm >> 10)
+print(peak >> 10, kilobytes("VmRSS:") - warm >> 10)
 """)
     assert result.returncode == 0, result.stderr
     peak_mib, growth_mib = map(int, result.stdout.split())

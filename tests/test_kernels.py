@@ -358,9 +358,11 @@ def test_top_k_of_extreme_logits(kernels: Kernels) -> None:
     assert log_sums[0] == -inf
     np.testing.assert_array_equal(ids[1], [7, 299, 0])
     assert log_sums[1] == pytest.approx(1.0 + np.log(2.0))
-    np.testing.assert_array_equal(ids[2], [-1, -1, -1])
+    np.testing.assert_array_equal(ids[2], [0, 1, 2])
+    assert np.isnan(logits[2]).all()
+    np.testing.assert_array_equal(ids[3], [150, 151, 0])
+    assert np.isnan(logits[3, 0])
     assert np.isnan(log_sums[3])
-    assert ids[3, 0] == 151
     assert ids[4, 0] == 20
     assert logits[4, 0] == inf
 

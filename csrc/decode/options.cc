@@ -8,7 +8,7 @@ namespace pytransformer::decode {
 
 void validate(const SearchOptions& options, const nn::StackSpec& decoder) {
   const int64_t vocab_size = decoder.vocab_size;
-  const int64_t max_positions = decoder.positions.max_length;
+  const int64_t max_positions = decoder.positions.reach();
   std::string faults;
   const auto require = [&](bool holds, const std::string& what) {
     if (!holds) faults += (faults.empty() ? "" : "; ") + what;
@@ -48,10 +48,10 @@ void validate(const SearchOptions& options, const nn::StackSpec& decoder) {
 void check_ids(const std::string& what, const std::vector<int32_t>& ids,
                const nn::StackSpec& stack) {
   if (ids.empty()) throw std::invalid_argument(what + " is empty");
-  if (static_cast<int64_t>(ids.size()) > stack.positions.max_length) {
+  if (static_cast<int64_t>(ids.size()) > stack.positions.reach()) {
     throw std::invalid_argument(what + " has " + std::to_string(ids.size()) +
                                 " tokens with its end token; the model has positions for " +
-                                std::to_string(stack.positions.max_length) +
+                                std::to_string(stack.positions.reach()) +
                                 " (max_input_length cuts longer ones)");
   }
   for (const int32_t id : ids) {

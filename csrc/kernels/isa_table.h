@@ -44,6 +44,7 @@ constexpr Table kTable = {
     .attention_cached = attention_cached,
     .embed = embed,
     .reduce_logits = reduce_logits,
+    .merge_top = merge_top,
     .log_sum_exp = log_sum_exp,
     .probe_arithmetic = probe_arithmetic,
     .probe_reads = probe_reads,

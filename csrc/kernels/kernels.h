@@ -112,7 +112,8 @@ struct EmbedArgs {
   int64_t ldy;
 };
 
-// The best candidates so far, best first; equal logits are ordered by id, lowest first.
+// The best candidates so far, best first; equal logits are ordered by id, lowest first. NaN stands
+// before every number.
 struct TopK {
   float* logits;
   int32_t* ids;
@@ -154,6 +155,8 @@ struct Table {
   // exp(logit - *max).
   void (*reduce_logits)(const float* logits, int64_t count, int32_t first_id, float* max,
                         float* sum, TopK* top);
+  // Enters the candidates of one list into another.
+  void (*merge_top)(const TopK& from, TopK* into);
   // log of the sum over all tiles of sum[t] * exp(max[t]).
   float (*log_sum_exp)(const float* max, const float* sum, int64_t tiles);
 

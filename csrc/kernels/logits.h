@@ -6,13 +6,17 @@
 namespace pytransformer::kernels {
 namespace {
 
-// Whether a stands before b: higher logit first, then lower id. NaN stands before nothing.
+// Whether a stands before b: higher logit first, then lower id. NaN stands before every number, so
+// that whoever looks at the best candidate alone sees that the logits cannot be trusted.
 inline bool before(float a, int32_t a_id, float b, int32_t b_id) {
-  return a > b || (a == b && a_id < b_id);
+  const bool a_is_nan = a != a;
+  const bool b_is_nan = b != b;
+  if (a_is_nan != b_is_nan) return a_is_nan;
+  return a > b || (!(a < b) && a_id < b_id);
 }
 
 inline void enter(TopK& top, float logit, int32_t id) {
-  if (logit != logit || top.capacity == 0) return;
+  if (top.capacity == 0) return;
   if (top.count == top.capacity) {
     const int32_t last = top.count - 1;
     if (!before(logit, id, top.logits[last], top.ids[last])) return;
@@ -37,7 +41,7 @@ inline void reduce_top(const float* logits, int64_t count, int32_t first_id, Top
   for (int64_t i = 0; i < count; i += kLanes) {
     const int64_t left = count - i < kLanes ? count - i : kLanes;
     const F32x16 x = load_columns(logits, i, count, -kInfinity);
-    uint32_t candidates = bits(at_least(x, bar)) & ((1u << left) - 1u);
+    uint32_t candidates = bits(not_less(x, bar)) & ((1u << left) - 1u);
     if (candidates == 0) continue;
     for (; candidates != 0; candidates &= candidates - 1) {
       const int64_t place = i + __builtin_ctz(candidates);
@@ -45,6 +49,10 @@ inline void reduce_top(const float* logits, int64_t count, int32_t first_id, Top
     }
     bar = threshold(top);
   }
+}
+
+void merge_top(const TopK& from, TopK* into) {
+  for (int32_t i = 0; i < from.count; ++i) enter(*into, from.logits[i], from.ids[i]);
 }
 
 inline float largest_logit(const float* logits, int64_t count) {

@@ -15,9 +15,6 @@ namespace pytransformer::nn {
 // exponentials run over tiles, in this order, whatever the number of threads.
 inline constexpr int64_t kTilePanels = 16;
 
-// Enters a candidate into a list kept in order (best first; equal logits: lowest id first).
-void insert_candidate(kernels::TopK& top, float logit, int32_t id);
-
 // The rows of one sentence: they stand together in the step and share its caches.
 struct StepSentence {
   const CrossCache* cross;

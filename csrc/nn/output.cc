@@ -83,8 +83,7 @@ void Decoder::merge(const Thread& thread, StepOutput& output, const OutputBuffer
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     kernels::TopK& best = tops_[static_cast<size_t>(row)];
     for (int64_t other = 1; other < thread.count(); ++other) {
-      const kernels::TopK& list = tops_[static_cast<size_t>(other * count + row)];
-      for (int32_t i = 0; i < list.count; ++i) insert_candidate(best, list.logits[i], list.ids[i]);
+      thread.kernels().merge_top(tops_[static_cast<size_t>(other * count + row)], &best);
     }
     const auto index = static_cast<size_t>(row);
     output.candidates[index] = best;
@@ -93,22 +92,6 @@ void Decoder::merge(const Thread& thread, StepOutput& output, const OutputBuffer
                             : thread.kernels().log_sum_exp(own.maxima + row * own.tiles,
                                                            own.sums + row * own.tiles, own.tiles);
   }
-}
-
-void insert_candidate(kernels::TopK& top, float logit, int32_t id) {
-  int32_t place = top.count;
-  while (place > 0 && (top.logits[place - 1] < logit ||
-                       (top.logits[place - 1] == logit && top.ids[place - 1] > id))) {
-    --place;
-  }
-  if (place == top.capacity) return;
-  if (top.count < top.capacity) ++top.count;
-  for (int32_t i = top.count - 1; i > place; --i) {
-    top.logits[i] = top.logits[i - 1];
-    top.ids[i] = top.ids[i - 1];
-  }
-  top.logits[place] = logit;
-  top.ids[place] = id;
 }
 
 }  // namespace pytransformer::nn

@@ -16,6 +16,10 @@ struct PositionSpec {
   PositionKind kind;
   int64_t max_length;
   int64_t offset;
+
+  // How many tokens of a sentence can be told apart by their place: all, without positions.
+  int64_t reach() const { return kind == PositionKind::none ? kEndless : max_length; }
+  static constexpr int64_t kEndless = int64_t{1} << 24;
 };
 
 struct StackSpec {

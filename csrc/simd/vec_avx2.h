@@ -91,8 +91,8 @@ inline F32x16 copysign(F32x16 magnitude, F32x16 sign) {
 inline Mask16 greater(F32x16 a, F32x16 b) {
   return {_mm256_cmp_ps(a.low, b.low, _CMP_GT_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_GT_OQ)};
 }
-inline Mask16 at_least(F32x16 a, F32x16 b) {
-  return {_mm256_cmp_ps(a.low, b.low, _CMP_GE_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_GE_OQ)};
+inline Mask16 not_less(F32x16 a, F32x16 b) {
+  return {_mm256_cmp_ps(a.low, b.low, _CMP_NLT_UQ), _mm256_cmp_ps(a.high, b.high, _CMP_NLT_UQ)};
 }
 
 inline __m256 half_power_of_two(__m256 biased) {

@@ -55,7 +55,7 @@ inline F32x16 copysign(F32x16 magnitude, F32x16 sign) {
   return {_mm512_or_ps(_mm512_andnot_ps(sign_bit, magnitude.v), _mm512_and_ps(sign_bit, sign.v))};
 }
 inline Mask16 greater(F32x16 a, F32x16 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ)}; }
-inline Mask16 at_least(F32x16 a, F32x16 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ)}; }
+inline Mask16 not_less(F32x16 a, F32x16 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_NLT_UQ)}; }
 
 inline F32x16 half_power_of_two(F32x16 biased) {
   const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(biased.v), 23);

@@ -107,8 +107,9 @@ inline F32x16 copysign(F32x16 magnitude, F32x16 sign) {
 inline Mask16 greater(F32x16 a, F32x16 b) {
   return quarters<Mask16>([](Float4 x, Float4 y) { return x > y; }, a, b);
 }
-inline Mask16 at_least(F32x16 a, F32x16 b) {
-  return quarters<Mask16>([](Float4 x, Float4 y) { return x >= y; }, a, b);
+// True where a or b is NaN.
+inline Mask16 not_less(F32x16 a, F32x16 b) {
+  return quarters<Mask16>([](Float4 x, Float4 y) { return ~(x < y); }, a, b);
 }
 
 // 2^(n-1) for biased = n + 1.5 * 2^23, a sum that leaves the integer n in the low bits;

@@ -139,6 +139,7 @@ def tokenizer_config() -> dict[str, Any]:
         "tokenizer_class": "MarianTokenizer",
         "source_lang": "mul",
         "target_lang": "mul",
+        "default_target_language": "en",  # read by pytransformer when a call names no language
         "unk_token": "<unk>",
         "eos_token": "</s>",
         "pad_token": "<pad>",
