@@ -1,0 +1,21 @@
+"""The configuration inside a native image."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import numpy as np
+
+
+def config_text(image: np.ndarray) -> str:
+    """As it stands in the header."""
+    header_bytes = struct.unpack("<Q", image[:8].tobytes())[0]
+    header = json.loads(image[8 : 8 + header_bytes].tobytes())
+    return header["__metadata__"]["config"]
+
+
+def config_of(image: np.ndarray) -> dict[str, Any]:
+    """As an object."""
+    return json.loads(config_text(image))
