@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ctranslate2
 
@@ -26,7 +27,8 @@ import pytransformer
 sys.path.insert(0, str(Path(__file__).parent))
 from random_marian import SHAPES, sentences, write_checkpoint
 
-Engine = Callable[[Sequence[list[str]], int, int], int]
+# Translates a batch with a beam of some width.
+Engine = Callable[[Sequence[list[str]], int], None]
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,7 @@ CASES = (
 
 def ours(path: Path, threads: int, compute_type: str, length: int) -> Engine:
     translator = pytransformer.Translator(path, intra_threads=threads, compute_type=compute_type)
-
-    def run(batch: Sequence[list[str]], beam_size: int, rounds: int) -> int:
-        for _ in range(rounds):
-            results = translator.translate_batch(
-                list(batch),
-                beam_size=beam_size,
-                max_decoding_length=length,
-                min_decoding_length=length,
-                max_batch_size=64,
-            )
-            assert all(len(r.hypotheses[0]) == length for r in results)
-        return length * len(batch) * rounds
-
-    return run
+    return lambda batch, beam_size: run(translator, list(batch), beam_size, length)
 
 
 def peer(path: Path, threads: int, compute_type: str, length: int) -> Engine:
@@ -69,25 +58,27 @@ def peer(path: Path, threads: int, compute_type: str, length: int) -> Engine:
         str(path), device="cpu", intra_threads=threads, inter_threads=1, compute_type=compute_type
     )
 
-    def run(batch: Sequence[list[str]], beam_size: int, rounds: int) -> int:
-        source = [[*tokens, "</s>"] for tokens in batch]
-        for _ in range(rounds):
-            results = translator.translate_batch(
-                source,
-                beam_size=beam_size,
-                max_decoding_length=length,
-                min_decoding_length=length,
-                max_batch_size=64,
-            )
-            assert all(len(r.hypotheses[0]) == length for r in results)
-        return length * len(batch) * rounds
+    def translate(batch: Sequence[list[str]], beam_size: int) -> None:
+        run(translator, [[*tokens, "</s>"] for tokens in batch], beam_size, length)
 
-    return run
+    return translate
+
+
+def run(translator: Any, batch: list[list[str]], beam_size: int, length: int) -> None:
+    """The call is the same in both engines."""
+    results = translator.translate_batch(
+        batch,
+        beam_size=beam_size,
+        max_decoding_length=length,
+        min_decoding_length=length,
+        max_batch_size=64,
+    )
+    assert all(len(result.hypotheses[0]) == length for result in results)
 
 
 def seconds(engine: Engine, batch: Sequence[list[str]], beam_size: int) -> float:
     start = time.perf_counter()
-    engine(batch, beam_size, 1)
+    engine(batch, beam_size)
     return time.perf_counter() - start
 
 

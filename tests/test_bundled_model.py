@@ -70,8 +70,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     )
 
 
-def corpus(shared_data: Path, name: str, count: int) -> tuple[list[str], list[str]]:
-    """The first German and English lines of a corpus."""
+def corpus(shared_data: Path, name: str, count: int | None = None) -> tuple[list[str], list[str]]:
+    """The German and English lines of a corpus, or the first of them."""
     sides = []
     for language in ("de", "en"):
         with gzip.open(shared_data / f"{name}.{language}.gz", "rt", encoding="utf-8") as lines:
@@ -95,6 +95,19 @@ def test_native_files_turn_back(tmp_path: Path, separate_vocabs: bool) -> None:
     assert set(after.tensors) == set(before.tensors)
     for name, values in before.tensors.items():
         np.testing.assert_array_equal(after.tensors[name], values, err_msg=name)
+
+
+@pytest.mark.parametrize("target", ["en", "de"])
+@pytest.mark.parametrize(
+    "name", ["multi30k/train", "multi30k/val", "multi30k/test_2016_flickr", "newstest/newstest2014"]
+)
+def test_same_ids(bundle: Bundle, shared_data: Path, name: str, target: str) -> None:
+    """Every line of real text, most of it unlike what the vocabulary was made for."""
+    german, english = corpus(shared_data, name)
+    ours = open_model(bundle.translator.model_path).tokenizer
+    for line in german if target == "en" else english:
+        expected = bundle.tokenizer(f">>{target}<< {line}").input_ids
+        assert ours.encode_ids(line, tgt_lang=target) == expected
 
 
 @pytest.mark.parametrize(("texts", "target"), [(GERMAN, "en"), (ENGLISH, "de")])
