@@ -79,7 +79,7 @@ class Translator:
     Example:
         >>> translator = pytransformer.Translator()
         >>> translator.translate("Ein Hund läuft durch den Schnee.", tgt_lang="en")
-        'A dog is running through the snow.'
+        'A dog runs through the snow.'
     """
 
     def __init__(

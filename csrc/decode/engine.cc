@@ -57,11 +57,22 @@ Engine::Pool& Engine::pool() {
   if (pool_ == nullptr) {
     pool_ = std::make_unique<Pool>();
     pool_->process = ::getpid();
+    start_workers();
+  }
+  return *pool_;
+}
+
+// Where the system grants fewer threads than asked for, those that it does grant do all the work.
+void Engine::start_workers() {
+  try {
     for (int i = 0; i < inter_threads_; ++i) {
       pool_->workers.emplace_back([this, pool = pool_.get()] { work(*pool); });
     }
+  } catch (const std::exception&) {
+    if (!pool_->workers.empty()) return;
+    pool_.reset();
+    throw;
   }
-  return *pool_;
 }
 
 std::shared_ptr<Job> Engine::submit(std::vector<std::vector<int32_t>> sources,

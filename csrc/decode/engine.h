@@ -50,6 +50,7 @@ class Engine {
   };
 
   Pool& pool();
+  void start_workers();
   void work(Pool& pool);
   bool take(Pool& pool, const Batch& batch, std::vector<Ticket>& tickets) const;
   bool has_room(const Job& job, int64_t sentences, int64_t tokens) const;

@@ -63,6 +63,28 @@ def read_corpus(data: Path, split: str) -> list[Pair]:
     return list(dict.fromkeys(pair for pair in pairs if pair.de and pair.en))
 
 
+def lower(text: str) -> str:
+    """The text with a small first letter."""
+    return text[0].lower() + text[1:]
+
+
+def bare(
+    pairs: Sequence[Pair], target_language: str, share: float, rng: random.Random
+) -> list[Pair]:
+    """A random share of the pairs, without their last mark, as people type into a search box.
+
+    Half of the sources begin in lower case, too; targets never do.
+    """
+    result = []
+    for pair in pairs:
+        de, en = pair.de.rstrip(".!?"), pair.en.rstrip(".!?")
+        if de and en and de != pair.de and en != pair.en and rng.random() < share:
+            if rng.random() < 0.5:
+                de, en = (de, lower(en)) if target_language == "de" else (lower(de), en)
+            result.append(Pair(de, en))
+    return result
+
+
 class Vocabulary:
     """The ids of a tokenizer folder written by `tokenizer.py`."""
 

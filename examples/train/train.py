@@ -7,6 +7,7 @@ gradients. A run that was stopped goes on from its last checkpoint when started 
 from __future__ import annotations
 
 import argparse
+import random
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ from data import (
     Batch,
     Example,
     Vocabulary,
+    bare,
     read_corpus,
     read_pairs,
     training_groups,
@@ -168,10 +170,13 @@ class Training:
     def run(self) -> None:
         """Train up to `--updates`."""
         pairs = read_corpus(self.arguments.data, "train")
+        rng = random.Random(self.arguments.seed)
         examples = [
             example
             for language in LANGUAGES
-            for example in self.vocabulary.examples(pairs, language)
+            for example in self.vocabulary.examples(
+                [*pairs, *bare(pairs, language, self.arguments.bare, rng)], language
+            )
         ]
         examples = [
             example
@@ -216,10 +221,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--smoothing", type=float, default=0.1)
     parser.add_argument("--tokens", type=int, default=1500, help="of a batch of one process")
     parser.add_argument("--longest", type=int, default=60, help="longer examples are left out")
+    parser.add_argument(
+        "--bare", type=float, default=0.15, help="share of sentences seen without last mark, too"
+    )
     parser.add_argument("--factor", type=float, default=1.5, help="of the learning rate")
     parser.add_argument("--warmup", type=int, default=2000)
-    parser.add_argument("--updates", type=int, default=8500)
-    parser.add_argument("--cooldown", type=int, default=3250, help="linear, the last updates")
+    parser.add_argument("--updates", type=int, default=12500)
+    parser.add_argument("--cooldown", type=int, default=4500, help="linear, the last updates")
     parser.add_argument("--every", type=int, default=250, help="updates between checkpoints")
     parser.add_argument("--keep", type=int, default=12, help="checkpoints kept for averaging")
     parser.add_argument("--seed", type=int, default=1)
