@@ -2,11 +2,18 @@
 
 >>> import pytransformer
 >>> pytransformer.Translator().translate("Ein Hund läuft durch den Schnee.", tgt_lang="en")
-'A dog is running through the snow.'
+'A dog runs through the snow.'
 """
 
 from __future__ import annotations
 
+try:
+    from pytransformer import _native  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f"there is no compiled engine in {__path__[0]}, which seems to be the source; start Python "
+        "in another folder to use the installed package, or install it as editable"
+    ) from error
 from pytransformer.errors import (
     CheckpointError,
     OptionError,

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -25,7 +26,8 @@ TEXT = "Der Hund läuft im Schnee."
 
 
 def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "pytransformer", *map(str, arguments)]
+    """The installed program: Python's `-m` would find the source in a clone's folder first."""
+    return [os.path.join(sysconfig.get_path("scripts"), "pytransformer"), *map(str, arguments)]
 
 
 def run(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -269,6 +271,11 @@ class TestInfo:
         assert f"pytransformer    {pytransformer.__version__}" in text
         facts = ["instruction set", "cores", "marian", "d_model 24", "2 layers", "3 layers"]
         assert all(fact in text for fact in facts), text
+
+    def test_runs_as_a_module(self, tmp_path: Path) -> None:
+        module = [sys.executable, "-m", "pytransformer", "--version"]
+        found = subprocess.run(module, cwd=tmp_path, capture_output=True, check=True).stdout
+        assert found == run("--version").stdout
 
     def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["--version"]) == 0

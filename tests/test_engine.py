@@ -191,6 +191,28 @@ def test_fewer_threads_than_asked_for() -> None:
     assert limited.stdout == expected.stdout
 
 
+def test_no_threads_to_be_had() -> None:
+    """An error, no hang; and the engine works as soon as there are threads again."""
+    result = run_script("""
+import resource
+from pathlib import Path
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+limit = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20), limit[1]))
+for _ in range(2):
+    try:
+        translate()
+    except (OSError, MemoryError) as error:
+        print(type(error).__name__)
+resource.setrlimit(resource.RLIMIT_AS, limit)
+print(len(translate()))
+""")
+    assert result.returncode == 0, result.stderr
+    first, second, translated = result.stdout.split()
+    assert first == second
+    assert translated == "24"
+
+
 def test_deleted_engines_leave_no_threads() -> None:
     checkpoint = lively_checkpoint()
     before = len(os.listdir("/proc/self/task"))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ ORDER = ["portable", "avx2", "avx512"]
 def run(code: str, isa: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", f"from pytransformer import _native\n{code}"],
+        # Not the clone's folder, whose source has no extension beside it.
+        cwd=Path(__file__).parent,
         env={**os.environ, "PYTRANSFORMER_ISA": isa},
         capture_output=True,
         text=True,

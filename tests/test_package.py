@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,17 @@ def test_import_is_light(tmp_path: Path) -> None:
     code = "import sys, pytransformer; print(*sys.modules)"
     loaded = {name.partition(".")[0] for name in run_python(code, tmp_path).split()}
     assert not loaded.intersection(HEAVY)
+
+
+def test_import_of_the_source_says_what_is_wrong(tmp_path: Path) -> None:
+    """Where Python is started in a clone, its source hides the package that is installed."""
+    shutil.copytree(
+        PACKAGE, tmp_path / "pytransformer", ignore=shutil.ignore_patterns("_native*", "models")
+    )
+    # -S: an editable install puts its finder before the folder.
+    command = [sys.executable, "-S", "-c", "import pytransformer"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert f"no compiled engine in {tmp_path}" in result.stderr
 
 
 def test_import_prints_nothing_and_starts_no_thread(tmp_path: Path) -> None:
