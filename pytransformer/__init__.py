@@ -10,6 +10,10 @@ from __future__ import annotations
 try:
     from pytransformer import _native  # noqa: F401
 except ImportError as error:
+    from importlib.util import find_spec
+
+    if find_spec("pytransformer._native") is not None:
+        raise
     raise ImportError(
         f"there is no compiled engine in {__path__[0]}, which seems to be the source; start Python "
         "in another folder to use the installed package, or install it as editable"
