@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from pytransformer.model_files import BUNDLED_MODEL
 
 GERMAN = (
@@ -48,8 +46,5 @@ ENGLISH = (
 
 
 def bundled_model() -> Path:
-    """Its path; PYTRANSFORMER_TEST_MODEL names another one. Skips where there is none."""
-    path = Path(os.environ.get("PYTRANSFORMER_TEST_MODEL", BUNDLED_MODEL))
-    if not path.exists():
-        pytest.skip(f"this installation carries no bundled model at {path}")
-    return path
+    """Its path; PYTRANSFORMER_TEST_MODEL names another one."""
+    return Path(os.environ.get("PYTRANSFORMER_TEST_MODEL", BUNDLED_MODEL))

@@ -20,7 +20,6 @@ from checkpoints import MarianCheckpoint, make_marian
 from pytransformer.cli import main
 from pytransformer.cli.lines import LineReader
 from pytransformer.cli.progress import Progress
-from pytransformer.model_files import BUNDLED_MODEL
 
 TEXT = "Der Hund läuft im Schnee."
 
@@ -282,7 +281,6 @@ class TestInfo:
         assert capsys.readouterr().out == f"pytransformer {pytransformer.__version__}\n"
 
 
-@pytest.mark.skipif(not BUNDLED_MODEL.is_file(), reason="no model in this installation")
 class TestBundledModel:
     def test_german_to_english(self) -> None:
         for arguments in (["--to", "en"], ["--from", "de", "--to", "en"], []):
