@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,18 @@ class Case:
     name: str
     batch: int
     beam_size: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """Medians over the rounds, and the median of the rounds' ratios with its quartiles."""
+
+    case: str
+    pytransformer_s: float
+    ctranslate2_s: float
+    ratio: float
+    ratio_quartiles: tuple[float, float]
+    rounds: int
 
 
 CASES = (
@@ -84,7 +96,7 @@ def seconds(engine: Engine, batch: Sequence[list[str]], beam_size: int) -> float
 
 def compare(
     case: Case, engines: tuple[Engine, Engine], texts: list[list[str]], rounds: int
-) -> dict[str, object]:
+) -> Result:
     """Times both engines in turn; one warm-up round is not counted."""
     pairs: list[tuple[float, float]] = []
     for i in range(rounds + 1):
@@ -95,14 +107,14 @@ def compare(
             pairs.append((a, b))
     ratios = sorted(b / a for a, b in pairs)
     quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
-    return {
-        "case": case.name,
-        "pytransformer_s": statistics.median(a for a, _ in pairs),
-        "ctranslate2_s": statistics.median(b for _, b in pairs),
-        "ratio": statistics.median(ratios),
-        "ratio_quartiles": [quartiles[0], quartiles[2]],
-        "rounds": rounds,
-    }
+    return Result(
+        case.name,
+        statistics.median(a for a, _ in pairs),
+        statistics.median(b for _, b in pairs),
+        statistics.median(ratios),
+        (quartiles[0], quartiles[2]),
+        rounds,
+    )
 
 
 def convert(checkpoint: Path, out: Path, compute_type: str) -> None:
@@ -146,7 +158,7 @@ def main() -> None:
             picked = [int(i) for i in arguments.cases.split(",")]
         rows = [compare(CASES[i], engines, texts, arguments.rounds) for i in picked]
     if arguments.json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([asdict(row) for row in rows], indent=2))
         return
     print(
         f"{arguments.shape} {arguments.compute_type}, {arguments.threads} thread(s), "
@@ -155,13 +167,13 @@ def main() -> None:
     print(f"{'':24}{'pytransformer':>14}{'CTranslate2':>14}{'times as fast':>16}")
     for i, row in zip(picked, rows, strict=True):
         tokens = arguments.length * CASES[i].batch
-        ours_s, peer_s = float(str(row["pytransformer_s"])), float(str(row["ctranslate2_s"]))
-        low, high = row["ratio_quartiles"]  # type: ignore[misc]
+        ours_s, peer_s = row.pytransformer_s, row.ctranslate2_s
+        low, high = row.ratio_quartiles
         if CASES[i].batch == 1:
             figures = f"{1000 * ours_s / tokens:10.2f} ms {1000 * peer_s / tokens:11.2f} ms"
         else:
             figures = f"{tokens / ours_s:8.0f} tok/s {tokens / peer_s:7.0f} tok/s"
-        print(f"{CASES[i].name:24}{figures}   {row['ratio']:6.2f}  ({low:.2f} to {high:.2f})")
+        print(f"{CASES[i].name:24}{figures}   {row.ratio:6.2f}  ({low:.2f} to {high:.2f})")
 
 
 if __name__ == "__main__":
