@@ -33,21 +33,28 @@ void Batch::admit(std::vector<Ticket> tickets) {
 
 void Batch::encode(std::span<Ticket> group) {
   const nn::StackSpec& decoder = model_.spec().decoder;
+  const kernels::CacheType type = nn::cache_type(model_.compute_type());
   std::vector<std::span<const int32_t>> sources;
   std::vector<std::unique_ptr<nn::CrossCache>> caches;
   std::vector<nn::CrossCache*> pointers;
   for (const Ticket& ticket : group) {
     sources.emplace_back(ticket.source());
-    caches.push_back(
-        std::make_unique<nn::CrossCache>(decoder, static_cast<int64_t>(ticket.source().size())));
+    caches.push_back(std::make_unique<nn::CrossCache>(
+        decoder, type, static_cast<int64_t>(ticket.source().size())));
     pointers.push_back(caches.back().get());
+  }
+  ++profile_.encoder_passes;
+  for (const std::span<const int32_t> source : sources) {
+    const auto length = static_cast<int64_t>(source.size());
+    profile_.encoder_rows += length;
+    profile_.encoder_attention_pairs += length * length;
   }
   encoder_.run(sources);
   encoder_.fill(pointers);
   for (size_t i = 0; i < group.size(); ++i) {
     const SearchOptions& options = group[i].job->options();
     active_.push_back(std::make_unique<Active>(
-        Active{std::move(group[i]), std::move(caches[i]), Search(options, decoder)}));
+        Active{std::move(group[i]), std::move(caches[i]), Search(options, decoder, type)}));
   }
 }
 
@@ -61,16 +68,27 @@ void Batch::gather() {
     active->search.append_rows(rows_);
     sentences_.push_back(
         {active->cross.get(), &active->search.cache(), first, active->search.live()});
+    const int64_t keys = active->cross->source_length();
+    profile_.cross_attention_keys += keys * active->search.live();
+    profile_.cross_attention_sentence_keys += keys;
     const SearchOptions& options = active->ticket.job->options();
     output_.num_candidates = std::max(output_.num_candidates, Search::candidates_needed(options));
     output_.want_log_sum = output_.want_log_sum || Search::needs_log_sum(options);
   }
 }
 
+// What the rows of this step add to the profile.
+void Batch::count() {
+  ++profile_.steps;
+  profile_.step_rows += static_cast<int64_t>(rows_.size());
+  for (const nn::StepRow& row : rows_) profile_.self_attention_keys += row.position + 1;
+}
+
 void Batch::step() {
   std::erase_if(active_, [](const auto& active) { return active->ticket.job->cancelled(); });
   if (active_.empty()) return;
   gather();
+  count();
   decoder_.step(rows_, sentences_, output_);
   advance();
 }

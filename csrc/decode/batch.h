@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "decode/job.h"
+#include "decode/profile.h"
 #include "decode/search.h"
 #include "nn/decoder.h"
 #include "nn/encoder.h"
@@ -32,6 +34,8 @@ class Batch {
   void admit(std::vector<Ticket> tickets);
   // Decodes one token of every live hypothesis; delivers what is done, drops what was cancelled.
   void step();
+  // What was done since the last call, but for the seconds.
+  Profile take_profile() { return std::exchange(profile_, {}); }
   // Hands the error to the jobs of all sentences and drops them.
   void fail(const std::exception_ptr& error);
 
@@ -44,6 +48,7 @@ class Batch {
 
   void encode(std::span<Ticket> group);
   void gather();
+  void count();
   void advance();
 
   const nn::Model& model_;
@@ -53,6 +58,7 @@ class Batch {
   std::vector<nn::StepRow> rows_;
   std::vector<nn::StepSentence> sentences_;
   nn::StepOutput output_ = {};
+  Profile profile_;
 };
 
 }  // namespace pytransformer::decode

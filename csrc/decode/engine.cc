@@ -75,6 +75,26 @@ void Engine::start_workers() {
   }
 }
 
+void Engine::start_profile() {
+  const std::scoped_lock lock(profile_mutex_);
+  profile_ = {};
+  profiling_.store(true, std::memory_order_relaxed);
+}
+
+Profile Engine::profile() {
+  const std::scoped_lock lock(profile_mutex_);
+  return profile_;
+}
+
+void Engine::add_to_profile(Batch& batch, nn::StageClock& clock) {
+  Profile done = batch.take_profile();
+  if (!profiling_.load(std::memory_order_relaxed)) return;
+  clock.set_running(true);
+  done.seconds = clock.take();
+  const std::scoped_lock lock(profile_mutex_);
+  profile_.add(done);
+}
+
 std::shared_ptr<Job> Engine::submit(std::vector<std::vector<int32_t>> sources,
                                     SearchOptions options) {
   validate(options, model_->spec().decoder);
@@ -144,6 +164,7 @@ void Engine::work(Pool& pool) {
     try {
       if (!tickets.empty()) batch.admit(std::move(tickets));
       batch.step();
+      add_to_profile(batch, team.clock());
     } catch (...) {
       // Out of memory, most likely: everything that this worker holds fails, the worker goes on.
       const std::exception_ptr error = std::current_exception();

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "decode/job.h"
+#include "decode/profile.h"
 #include "nn/model.h"
 #include "simd/isa.h"
 
@@ -34,6 +36,11 @@ class Engine {
   int intra_threads() const { return intra_threads_; }
   simd::Isa isa() const { return isa_; }
 
+  // Starts to count from nothing; until then nothing is counted. A worker adds what it did at the
+  // end of each step.
+  void start_profile();
+  Profile profile();
+
   // Checks the sources and options (std::invalid_argument) and queues them. Workers start with the
   // first job. May be called from several threads, and in a child of a process that has translated.
   std::shared_ptr<Job> submit(std::vector<std::vector<int32_t>> sources, SearchOptions options);
@@ -52,6 +59,7 @@ class Engine {
   Pool& pool();
   void start_workers();
   void work(Pool& pool);
+  void add_to_profile(Batch& batch, nn::StageClock& clock);
   bool take(Pool& pool, const Batch& batch, std::vector<Ticket>& tickets) const;
   bool has_room(const Job& job, int64_t sentences, int64_t tokens) const;
 
@@ -59,6 +67,9 @@ class Engine {
   const int inter_threads_;
   const int intra_threads_;
   const simd::Isa isa_;
+  std::atomic<bool> profiling_ = false;
+  std::mutex profile_mutex_;
+  Profile profile_;
   std::mutex mutex_;  // guards pool_ itself
   std::unique_ptr<Pool> pool_;
 };

@@ -34,12 +34,13 @@ std::vector<float> forced_logits(const nn::Model& model, simd::Isa isa,
   nn::Encoder encoder(model, team);
   const std::span<const int32_t> ids = source;
   encoder.run({&ids, 1});
-  nn::CrossCache cross(spec, static_cast<int64_t>(source.size()));
+  const kernels::CacheType type = nn::cache_type(model.compute_type());
+  nn::CrossCache cross(spec, type, static_cast<int64_t>(source.size()));
   nn::CrossCache* const cross_pointer = &cross;
   encoder.fill({&cross_pointer, 1});
 
   nn::Decoder decoder(model, team);
-  nn::SelfCache self(spec);
+  nn::SelfCache self(spec, type);
   std::vector<int32_t> path;
   std::vector<float> logits(target.size() * static_cast<size_t>(spec.vocab_size));
   nn::StepOutput output = {};

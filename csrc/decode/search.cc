@@ -6,8 +6,8 @@
 
 namespace pytransformer::decode {
 
-Search::Search(const SearchOptions& options, const nn::StackSpec& decoder)
-    : options_(options), trellis_(decoder) {
+Search::Search(const SearchOptions& options, const nn::StackSpec& decoder, kernels::CacheType cache)
+    : options_(options), trellis_(decoder, cache) {
   beams_.push_back({-1, options.decoder_start_token_id, 0.0f, {}});
 }
 
@@ -42,11 +42,8 @@ bool Search::is_allowed(int32_t token) const {
   return length_ > options_.min_decoding_length || !is_end(token);
 }
 
-// Whether the step in progress is the last one. A forced end token comes behind the last token that
-// the limit allows; without one, hypotheses just stop there.
-bool Search::at_limit() const {
-  return length_ >= options_.max_decoding_length + (options_.forced_end_token_id >= 0 ? 1 : 0);
-}
+// Whether the step in progress is the last one.
+bool Search::at_limit() const { return length_ >= options_.max_decoding_length; }
 
 float Search::normalised(float score, int32_t length) const {
   return static_cast<float>(
@@ -56,17 +53,12 @@ float Search::normalised(float score, int32_t length) const {
 // All continuations of all beams that can matter, best first.
 void Search::collect(std::span<const kernels::TopK> candidates, std::span<const float> log_sums) {
   candidates_.clear();
-  const bool forced = at_limit() && options_.forced_end_token_id >= 0;
   for (size_t i = 0; i < beams_.size(); ++i) {
     const auto beam = static_cast<int32_t>(i);
     const float score = beams_[i].score;
     const kernels::TopK& top = candidates[i];
     if (top.count == 0 || !std::isfinite(top.logits[0]) || !std::isfinite(log_sums[i])) {
       throw std::domain_error("the model's output is not finite");
-    }
-    if (forced) {
-      candidates_.push_back({beam, 0, options_.forced_end_token_id, score});
-      continue;
     }
     for (int32_t c = 0; c < top.count; ++c) {
       if (!is_allowed(top.ids[c])) continue;
@@ -93,10 +85,26 @@ void Search::finish(const Candidate& candidate) {
   for (size_t i = 1; i < beam.path.size(); ++i) {
     hypothesis.ids.push_back(trellis_.token(beam.path[i]));
   }
-  if (!is_end(candidate.token) && candidate.token != options_.forced_end_token_id) {
-    hypothesis.ids.push_back(candidate.token);
-  }
+  if (!is_end(candidate.token)) hypothesis.ids.push_back(candidate.token);
   hypothesis.score = normalised(candidate.score, length_);
+  enter(std::move(hypothesis));
+}
+
+// At the limit a forced end token follows the last token of every beam. Its probability counts as
+// one, so the model need not be asked.
+void Search::finish_by_force() {
+  for (const Beam& beam : beams_) {
+    Hypothesis hypothesis;
+    for (size_t i = 1; i < beam.path.size(); ++i) {
+      hypothesis.ids.push_back(trellis_.token(beam.path[i]));
+    }
+    hypothesis.ids.push_back(beam.token);
+    hypothesis.score = normalised(beam.score, length_ + 1);
+    enter(std::move(hypothesis));
+  }
+}
+
+void Search::enter(Hypothesis hypothesis) {
   const auto place = std::find_if(finished_.begin(), finished_.end(), [&](const Hypothesis& other) {
     return other.score < hypothesis.score;
   });
@@ -132,7 +140,8 @@ bool Search::can_improve() const {
 void Search::advance(std::span<const kernels::TopK> candidates, std::span<const float> log_sums) {
   collect(candidates, log_sums);
   const auto beam_size = static_cast<size_t>(options_.beam_size);
-  const bool last = at_limit();
+  const bool forced = at_limit() && options_.forced_end_token_id >= 0;
+  const bool last = at_limit() && !forced;
   // Only the best beam_size may finish; those behind them are there so that enough are left to go
   // on.
   for (size_t i = 0; i < std::min(beam_size, candidates_.size()); ++i) {
@@ -144,6 +153,9 @@ void Search::advance(std::span<const kernels::TopK> candidates, std::span<const 
   }
   replace_beams(beam_size);
   done_ = beams_.empty() || !can_improve();
+  if (done_ || !forced) return;
+  finish_by_force();
+  done_ = true;
 }
 
 Translation Search::take_result() {

@@ -17,7 +17,7 @@ namespace pytransformer::decode {
 class Search {
  public:
   // `options` must outlive the search.
-  Search(const SearchOptions& options, const nn::StackSpec& decoder);
+  Search(const SearchOptions& options, const nn::StackSpec& decoder, kernels::CacheType cache);
 
   // How many candidates a row needs so that enough are left when those not allowed are struck out.
   static int32_t candidates_needed(const SearchOptions& options);
@@ -57,6 +57,8 @@ class Search {
   bool at_limit() const;
   void collect(std::span<const kernels::TopK> candidates, std::span<const float> log_sums);
   void finish(const Candidate& candidate);
+  void finish_by_force();
+  void enter(Hypothesis hypothesis);
   void replace_beams(size_t wanted);
   bool can_improve() const;
   float normalised(float score, int32_t length) const;

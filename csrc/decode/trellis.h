@@ -11,7 +11,7 @@ namespace pytransformer::decode {
 
 class Trellis {
  public:
-  explicit Trellis(const nn::StackSpec& decoder) : cache_(decoder) {}
+  Trellis(const nn::StackSpec& decoder, kernels::CacheType type) : cache_(decoder, type) {}
 
   nn::SelfCache& cache() { return cache_; }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -23,6 +24,18 @@ constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr std::string_view kMetadata = "__metadata__";
 constexpr std::string_view kFormat = "pytransformer";
 constexpr std::string_view kFormatVersion = "1";
+
+struct NamedType {
+  std::string_view name;
+  DataType type;
+  uint64_t bytes;
+};
+constexpr std::array<NamedType, 4> kTypes = {{
+    {"F32", DataType::f32, 4},
+    {"BF16", DataType::bf16, 2},
+    {"I8", DataType::i8, 1},
+    {"U8", DataType::u8, 1},
+}};
 
 // A file descriptor that is closed on every way out.
 class Descriptor {
@@ -133,10 +146,12 @@ void NativeFile::read_metadata(const Json& header) {
 
 void NativeFile::read_tensor(const std::string& name, const Json& entry) {
   const std::string& type = entry.at("dtype").as_string("dtype of " + name);
-  const uint64_t width = type == "F32" ? sizeof(float) : type == "U8" ? 1 : 0;
-  if (width == 0) fail("tensor " + name + " has the unknown type " + type);
-  TensorView view;
-  uint64_t bytes = width;
+  const auto* const known =
+      std::find_if(kTypes.begin(), kTypes.end(), [&](const auto& t) { return t.name == type; });
+  if (known == kTypes.end()) fail("tensor " + name + " has the unknown type " + type);
+  TensorView view = {};
+  view.type = known->type;
+  uint64_t bytes = known->bytes;
   for (const Json& extent : entry.at("shape").as_array("shape of " + name)) {
     view.shape.push_back(extent.as_size("shape of " + name));
     bytes = checked_product(bytes, static_cast<uint64_t>(view.shape.back()));
@@ -156,9 +171,6 @@ void NativeFile::read_tensor(const std::string& name, const Json& entry) {
   view.content = data_.subspan(begin, bytes);
   if (reinterpret_cast<uintptr_t>(view.content.data()) % kAlignment != 0) {
     fail("tensor " + name + " is not aligned to 64 bytes");
-  }
-  if (type == "F32") {
-    view.floats = {reinterpret_cast<const float*>(view.content.data()), bytes / sizeof(float)};
   }
   tensors_.emplace(name, std::move(view));
 }

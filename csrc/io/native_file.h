@@ -22,10 +22,13 @@ class FormatError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// As safetensors names them, in lower case.
+enum class DataType { f32, bf16, i8, u8 };
+
 struct TensorView {
+  DataType type;
   std::vector<int64_t> shape;
-  std::span<const float> floats;       // empty unless the type is F32
-  std::span<const std::byte> content;  // the tensor's bytes
+  std::span<const std::byte> content;  // 64-byte aligned
 };
 
 class NativeFile {

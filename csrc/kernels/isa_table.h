@@ -12,6 +12,7 @@
 #include "kernels/layer_norm.h"
 #include "kernels/logits.h"
 #include "kernels/probe.h"
+#include "kernels/rows.h"
 #include "kernels/softmax.h"
 
 namespace pytransformer::kernels {
@@ -19,7 +20,13 @@ namespace {
 
 // What the compiler was told, not what the file is called.
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#if defined(__AVX512VNNI__) && defined(__AVX512BF16__)
+constexpr char kCompiledIsa[] = "avx512_bf16";
+#elif defined(__AVX512VNNI__)
+constexpr char kCompiledIsa[] = "avx512_vnni";
+#else
 constexpr char kCompiledIsa[] = "avx512";
+#endif
 #elif defined(__AVX2__) && defined(__FMA__)
 constexpr char kCompiledIsa[] = "avx2";
 #else
@@ -31,7 +38,7 @@ constexpr Table kTable = {
     .compiled_isa = kCompiledIsa,
     .gemm = gemm,
     .row_tiles = row_tiles,
-    .pack_rows = pack_rows,
+    .prepare_rows = prepare_rows,
     .layer_norm = layer_norm,
     .softmax = softmax,
     .activate = activate,
@@ -39,6 +46,7 @@ constexpr Table kTable = {
     .tanh = apply<tanh>,
     .erf = apply<erf>,
     .pack_keys = pack_keys,
+    .store_rows = store_rows,
     .attention_scratch = attention_scratch,
     .attention = attention,
     .attention_cached = attention_cached,
@@ -47,6 +55,7 @@ constexpr Table kTable = {
     .merge_top = merge_top,
     .log_sum_exp = log_sum_exp,
     .probe_arithmetic = probe_arithmetic,
+    .arithmetic_per_probe = arithmetic_per_probe,
     .probe_reads = probe_reads,
 };
 

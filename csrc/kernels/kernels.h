@@ -22,19 +22,97 @@ inline constexpr int64_t kLanes = 16;
 inline constexpr int64_t kMaxStreamRows = 16;
 // Slots of the self-attention cache that lie together in one chunk of memory.
 inline constexpr int64_t kSlotsPerChunk = 16;
+// No instruction set packs more rows in one tile.
+inline constexpr int64_t kMaxTileRows = 12;
 // A whole number of rounds of probe_arithmetic's chains, whatever the number of registers.
 inline constexpr int64_t kProbeProducts = 48;
 
 constexpr int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
+// `total` cut in `parts` parts whose sizes differ by at most one.
+struct BalancedCut {
+  int64_t total;
+  int64_t parts;
+
+  constexpr int64_t begin(int64_t part) const {
+    const int64_t larger = total % parts;
+    return part * (total / parts) + (part < larger ? part : larger);
+  }
+  constexpr int64_t size(int64_t part) const {
+    return total / parts + (part < total % parts ? 1 : 0);
+  }
+};
+
 enum class Activation : int32_t { none, relu, gelu, gelu_tanh, silu };
 
-// A matrix [outputs, k] in panels of 16 outputs: element (16 p + j, i) lies at
-// data[p * panel_stride + i * k_stride + j].
+// In which numbers weights are stored and products computed (docs/native-format.md). Sums are exact
+// integers or float32; bfloat16 and int8 weights meet activations of their own kind, int4 weights
+// meet int8.
+enum class ComputeType : int32_t { float32, bfloat16, int8, int4 };
+
+// Weights and activations are made of words of 32 bits along k; one line of a panel is the word of
+// each of its 16 outputs. A line of int4 weights holds two words of activations' worth.
+inline constexpr int64_t kLineBytes = 64;
+// Weights of int4 that share a scale.
+inline constexpr int64_t kGroupSize = 32;
+
+constexpr int64_t groups_of(int64_t k) { return (k + kGroupSize - 1) / kGroupSize; }
+
+// Words of one row of k activations (k a multiple of 16).
+constexpr int64_t words_of(ComputeType type, int64_t k) {
+  switch (type) {
+    case ComputeType::float32:
+      return k;
+    case ComputeType::bfloat16:
+      return k / 2;
+    case ComputeType::int8:
+      return k / 4;
+    case ComputeType::int4:
+      return groups_of(k) * kGroupSize / 4;
+  }
+  return 0;
+}
+
+// A matrix of weights [outputs, k] in panels of 16 outputs.
 struct Panels {
-  const float* data;
-  int64_t panel_stride;
-  int64_t k_stride;
+  ComputeType type;
+  const std::byte* data;  // lines of one panel one behind another, panels panel_bytes apart
+  int64_t panel_bytes;
+  // int8: float [16] for each panel; int4: bfloat16 [groups, 16]; else null.
+  const std::byte* scales;
+  int64_t scale_bytes;  // from panel to panel
+
+  Panels from(int64_t panel) const {
+    return {type, data + panel * panel_bytes, panel_bytes,
+            scales == nullptr ? nullptr : scales + panel * scale_bytes, scale_bytes};
+  }
+};
+
+// The left side of a product, as prepare_rows wrote it (or, with float32 and few rows, the
+// activations themselves).
+struct Operand {
+  const uint32_t* words;  // rows ld apart, or packed in tiles if m > kMaxStreamRows
+  int64_t ld;
+  // int8 and int4: a number is about scale * its integer.
+  const float* scales;  // [m]
+  const int32_t* sums;  // of a row's integers: int8 [m], int4 by groups [m, groups_of(k)]
+};
+
+struct PrepareArgs {
+  ComputeType type;
+  int64_t m;
+  int64_t k;
+  const float* x;  // [m, k], rows ldx apart
+  int64_t ldx;
+  // Which tiles of rows to write; with m <= kMaxStreamRows, which rows, ld words apart. Threads
+  // share them out.
+  int64_t unit_begin;
+  int64_t unit_end;
+  uint32_t* words;  // m * words_of(type, k)
+  int64_t ld;
+  float* scales;  // as in Operand; not used by float32 and bfloat16
+  int32_t* sums;
+  uint32_t* scratch;  // kMaxTileRows * words_of(type, k)
 };
 
 // C [m, 16 panels] = activation(A B^T + bias) + residual.
@@ -42,9 +120,7 @@ struct GemmArgs {
   int64_t m;
   int64_t k;
   int64_t panels;
-  const float* a;  // [m, k], rows lda apart; read if m <= kMaxStreamRows
-  int64_t lda;
-  const float* packed_a;  // all m rows as pack_rows wrote them; read if m > kMaxStreamRows
+  Operand a;
   Panels b;
   float* c;  // [m, 16 panels], rows ldc apart
   int64_t ldc;
@@ -66,6 +142,11 @@ struct LayerNormArgs {
   int64_t ldy;
 };
 
+// In which numbers keys and values are kept; they are widened to float32 where they are read.
+enum class CacheType : int32_t { float32, bfloat16 };
+
+constexpr int64_t bytes_of(CacheType type) { return type == CacheType::float32 ? 4 : 2; }
+
 // One head, many queries over the same keys: out = softmax(q k^T scale) v.
 struct AttentionArgs {
   int64_t queries;
@@ -74,26 +155,32 @@ struct AttentionArgs {
   float scale;
   const float* q;  // [queries, dim], rows ldq apart
   int64_t ldq;
-  const float* packed_keys;  // [padded(keys) / 16, dim, 16] as pack_keys wrote them
-  const float* v;            // [keys, dim], rows ldv apart
-  int64_t ldv;
+  CacheType type;                // of keys and values
+  const std::byte* packed_keys;  // [padded(keys) / 16, dim, 16] as pack_keys wrote them
+  const std::byte* v;            // [keys, dim], rows v_bytes apart
+  int64_t v_bytes;
   float* out;  // [queries, dim], rows ldo apart
   int64_t ldo;
   float* scratch;  // attention_scratch(keys) floats, 64-byte aligned
+  // Bytes from the keys and values to those that will be read next, which are asked for meanwhile;
+  // 0 if nothing is known of them.
+  int64_t ahead;
 };
 
-// One query of several heads over cache slots, in the order given. Slot s lies in
-// chunks[s / kSlotsPerChunk] at key_offset + (s % kSlotsPerChunk) * row_stride, likewise its value.
+// One query of several heads over cache slots, in the order given. The key of slot s lies in
+// chunks[s / kSlotsPerChunk] at key_offset + (s % kSlotsPerChunk) * dim numbers, likewise its
+// value; those of the next head head_bytes further on.
 struct CachedAttentionArgs {
   int64_t heads;
-  int64_t dim;  // padded head size; head h reads [h * dim, (h + 1) * dim) of q, key, value and out
+  int64_t dim;  // padded head size; head h reads [h * dim, (h + 1) * dim) of q and writes it of out
   int64_t count;
   float scale;
   const float* q;
-  const float* const* chunks;
-  int64_t key_offset;
+  CacheType type;
+  const std::byte* const* chunks;
+  int64_t key_offset;  // in bytes, as the next two
   int64_t value_offset;
-  int64_t row_stride;
+  int64_t head_bytes;
   const int32_t* slots;  // [count]
   float* out;
   float* scratch;  // padded(count) floats, 64-byte aligned
@@ -127,11 +214,10 @@ struct Table {
   const char* compiled_isa;
 
   void (*gemm)(const GemmArgs& args);
-  // A [m, k] is packed in tiles of rows; row_tiles(m) tiles, of which those in [tile_begin,
-  // tile_end) are written, so that threads can share the work. out holds m * k floats.
-  int64_t (*row_tiles)(int64_t m);
-  void (*pack_rows)(const float* a, int64_t lda, int64_t m, int64_t k, int64_t tile_begin,
-                    int64_t tile_end, float* out);
+  // How many tiles of rows a left side of m rows is packed in; tile i holds the rows that
+  // BalancedCut{m, row_tiles}.begin(i) and size(i) say.
+  int64_t (*row_tiles)(ComputeType type, int64_t m);
+  void (*prepare_rows)(const PrepareArgs& args);
 
   void (*layer_norm)(const LayerNormArgs& args);
   // In place, over the true columns of each row; what lies behind them up to padded(columns)
@@ -143,7 +229,11 @@ struct Table {
   void (*erf)(float* x, int64_t count);
 
   // Keys [count, dim] with rows ldk apart -> [padded(count) / 16, dim, 16], zero in the padding.
-  void (*pack_keys)(const float* keys, int64_t ldk, int64_t count, int64_t dim, float* out);
+  void (*pack_keys)(CacheType type, const float* keys, int64_t ldk, int64_t count, int64_t dim,
+                    std::byte* out);
+  // Rows [count, dim], ldx apart -> [count, dim] without gaps.
+  void (*store_rows)(CacheType type, const float* x, int64_t ldx, int64_t count, int64_t dim,
+                     std::byte* out);
   int64_t (*attention_scratch)(int64_t keys);
   void (*attention)(const AttentionArgs& args);
   void (*attention_cached)(const CachedAttentionArgs& args);
@@ -161,8 +251,10 @@ struct Table {
   float (*log_sum_exp)(const float* max, const float* sum, int64_t tiles);
 
   // What the machine can do at best, for benchmarks: at least `rounds` times kProbeProducts
-  // independent products of 16 lanes; the sum of count numbers, as fast as memory gives them.
-  float (*probe_arithmetic)(int64_t rounds);
+  // independent products of one line with one word, of which each is arithmetic_per_probe
+  // operations; the sum of count numbers, as fast as memory gives them.
+  float (*probe_arithmetic)(ComputeType type, int64_t rounds);
+  int64_t (*arithmetic_per_probe)(ComputeType type);
   float (*probe_reads)(const float* x, int64_t count);
 };
 

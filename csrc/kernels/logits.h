@@ -36,19 +36,36 @@ inline F32x16 threshold(const TopK& top) {
   return broadcast(top.count < top.capacity ? -kInfinity : top.logits[top.count - 1]);
 }
 
-inline void reduce_top(const float* logits, int64_t count, int32_t first_id, TopK& top) {
-  F32x16 bar = threshold(top);
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const int64_t left = count - i < kLanes ? count - i : kLanes;
-    const F32x16 x = load_columns(logits, i, count, -kInfinity);
-    uint32_t candidates = bits(not_less(x, bar)) & ((1u << left) - 1u);
-    if (candidates == 0) continue;
-    for (; candidates != 0; candidates &= candidates - 1) {
-      const int64_t place = i + __builtin_ctz(candidates);
-      enter(top, logits[place], first_id + static_cast<int32_t>(place));
-    }
-    bar = threshold(top);
+// Enters the lanes of x that `candidates` names; returns the new bar.
+[[gnu::noinline]] F32x16 enter_all(TopK& top, const float* logits, uint32_t candidates,
+                                   int32_t first_id) {
+  for (; candidates != 0; candidates &= candidates - 1) {
+    const int place = __builtin_ctz(candidates);
+    enter(top, logits[place], first_id + place);
   }
+  return threshold(top);
+}
+
+// Enters what is good enough into `top` and returns the largest logit, NaN left aside.
+inline float reduce_top(const float* logits, int64_t count, int32_t first_id, TopK& top) {
+  F32x16 bar = threshold(top);
+  F32x16 largest = broadcast(-kInfinity);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const F32x16 x = load(logits + i);
+    largest = max(x, largest);
+    const uint32_t candidates = bits(not_less(x, bar));
+    if (__builtin_expect(candidates != 0, 0)) {
+      bar = enter_all(top, logits + i, candidates, first_id + static_cast<int32_t>(i));
+    }
+  }
+  if (i < count) {
+    const F32x16 x = load_columns(logits, i, count, -kInfinity);
+    largest = max(x, largest);
+    const uint32_t candidates = bits(not_less(x, bar)) & ((1u << (count - i)) - 1u);
+    enter_all(top, logits + i, candidates, first_id + static_cast<int32_t>(i));
+  }
+  return maximum(largest);
 }
 
 void merge_top(const TopK& from, TopK* into) {
@@ -65,9 +82,9 @@ inline float largest_logit(const float* logits, int64_t count) {
 
 void reduce_logits(const float* logits, int64_t count, int32_t first_id, float* max, float* sum,
                    TopK* top) {
-  reduce_top(logits, count, first_id, *top);
+  const float largest = reduce_top(logits, count, first_id, *top);
   if (sum == nullptr) return;
-  *max = largest_logit(logits, count);
+  *max = largest;
   const F32x16 sums_by_lane = exp_sums(logits, count, broadcast(*max), nullptr);
   // All logits may be forbidden (-infinity); their differences would be NaN.
   *sum = *max == -kInfinity ? 0.0f : kernels::sum(sums_by_lane);

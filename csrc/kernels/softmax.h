@@ -18,12 +18,16 @@ inline F32x16 load_columns(const float* row, int64_t i, int64_t columns, float f
 // The sum of exp(x - largest) by lanes; the exponentials are written to `out` unless it is null.
 inline F32x16 exp_sums(const float* row, int64_t columns, F32x16 largest, float* out) {
   F32x16 total = broadcast(0.0f);
-  for (int64_t i = 0; i < columns; i += kLanes) {
-    const F32x16 e = exp(load_columns(row, i, columns, -kInfinity) - largest);
+  int64_t i = 0;
+  for (; i + kLanes <= columns; i += kLanes) {
+    const F32x16 e = exp(load(row + i) - largest);
     if (out != nullptr) store(out + i, e);
     total = total + e;
   }
-  return total;
+  if (i == columns) return total;
+  const F32x16 e = exp(load_columns(row, i, columns, -kInfinity) - largest);
+  if (out != nullptr) store(out + i, e);
+  return total + e;
 }
 
 // softmax(x * scale) of one row. Each exponential is multiplied by the reciprocal of the sum, which

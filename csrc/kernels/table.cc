@@ -7,11 +7,17 @@ const Table& table_portable();
 #ifdef PYTRANSFORMER_X86
 const Table& table_avx2();
 const Table& table_avx512();
+const Table& table_avx512_vnni();
+const Table& table_avx512_bf16();
 #endif
 
 const Table& table(simd::Isa isa) {
   switch (isa) {
 #ifdef PYTRANSFORMER_X86
+    case simd::Isa::avx512_bf16:
+      return table_avx512_bf16();
+    case simd::Isa::avx512_vnni:
+      return table_avx512_vnni();
     case simd::Isa::avx512:
       return table_avx512();
     case simd::Isa::avx2:

@@ -2,26 +2,33 @@
 
 namespace pytransformer::nn {
 
-CrossCache::CrossCache(const StackSpec& decoder, int64_t source_length)
-    : source_length_(source_length),
-      num_heads_(decoder.num_heads),
-      heads_width_(decoder.heads_width()),
-      head_size_(kernels::padded(source_length) * decoder.head_width()) {
-  keys_.resize_discard(static_cast<size_t>(decoder.num_layers * num_heads_ * head_size_));
-  values_.resize_discard(static_cast<size_t>(decoder.num_layers * source_length_ * heads_width_));
+using kernels::CacheType;
+
+CacheType cache_type(kernels::ComputeType model) {
+  return model == kernels::ComputeType::float32 ? CacheType::float32 : CacheType::bfloat16;
 }
 
-SelfCache::SelfCache(const StackSpec& decoder)
-    : num_layers_(decoder.num_layers),
-      heads_width_(decoder.heads_width()),
-      layer_size_(kernels::kSlotsPerChunk * heads_width_) {}
+CrossCache::CrossCache(const StackSpec& decoder, CacheType type, int64_t source_length)
+    : type_(type),
+      source_length_(source_length),
+      num_heads_(decoder.num_heads),
+      keys_bytes_(kernels::padded(source_length) * decoder.head_width() * bytes_of(type)),
+      values_bytes_(source_length * decoder.head_width() * bytes_of(type)) {
+  buffer_.resize_discard(static_cast<size_t>(decoder.num_layers * num_heads_ * head_bytes()));
+}
+
+SelfCache::SelfCache(const StackSpec& decoder, CacheType type)
+    : type_(type),
+      num_layers_(decoder.num_layers),
+      num_heads_(decoder.num_heads),
+      row_bytes_(decoder.head_width() * bytes_of(type)) {}
 
 int32_t SelfCache::allocate() {
   if (free_.empty()) {
     const auto first =
         static_cast<int32_t>(static_cast<int64_t>(chunks_.size()) * kernels::kSlotsPerChunk);
-    simd::AlignedBuffer<float> chunk;
-    chunk.resize_discard(static_cast<size_t>(2 * num_layers_ * layer_size_));
+    simd::AlignedBuffer<std::byte> chunk;
+    chunk.resize_discard(static_cast<size_t>(num_layers_ * num_heads_ * head_bytes()));
     chunks_.push_back(std::move(chunk));
     addresses_.push_back(chunks_.back().data());
     for (auto i = static_cast<int32_t>(kernels::kSlotsPerChunk); i-- > 0;) {

@@ -2,6 +2,7 @@
 // tokens decoded so far. State lives outside the model.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -11,30 +12,39 @@
 
 namespace pytransformer::nn {
 
-// Keys and values of the encoder's states for all decoder layers; shared by all beams.
+// The numbers of both caches: float32 where the model computes in float32; else bfloat16, which
+// halves what attention reads.
+kernels::CacheType cache_type(kernels::ComputeType model);
+
+// Keys and values of the encoder's states for all decoder layers; shared by all beams. They lie in
+// the order in which they are read: layer by layer, head by head, keys before values.
 class CrossCache {
  public:
-  CrossCache(const StackSpec& decoder, int64_t source_length);
+  CrossCache(const StackSpec& decoder, kernels::CacheType type, int64_t source_length);
 
+  kernels::CacheType type() const { return type_; }
   int64_t source_length() const { return source_length_; }
+  int64_t head_bytes() const { return keys_bytes_ + values_bytes_; }
   // Keys of one head: [padded(source_length) / 16, head_width, 16].
-  float* keys(int64_t layer, int64_t head) {
-    return keys_.data() + (layer * num_heads_ + head) * head_size_;
+  std::byte* keys(int64_t layer, int64_t head) {
+    return buffer_.data() + (layer * num_heads_ + head) * head_bytes();
   }
-  const float* keys(int64_t layer, int64_t head) const {
+  const std::byte* keys(int64_t layer, int64_t head) const {
     return const_cast<CrossCache*>(this)->keys(layer, head);
   }
-  // Values of one layer: [source_length, heads_width].
-  float* values(int64_t layer) { return values_.data() + layer * source_length_ * heads_width_; }
-  const float* values(int64_t layer) const { return const_cast<CrossCache*>(this)->values(layer); }
+  // Values of one head: [source_length, head_width].
+  std::byte* values(int64_t layer, int64_t head) { return keys(layer, head) + keys_bytes_; }
+  const std::byte* values(int64_t layer, int64_t head) const {
+    return keys(layer, head) + keys_bytes_;
+  }
 
  private:
+  kernels::CacheType type_;
   int64_t source_length_;
   int64_t num_heads_;
-  int64_t heads_width_;
-  int64_t head_size_;
-  simd::AlignedBuffer<float> keys_;
-  simd::AlignedBuffer<float> values_;
+  int64_t keys_bytes_;
+  int64_t values_bytes_;
+  simd::AlignedBuffer<std::byte> buffer_;
 };
 
 // Keys and values of decoded tokens in slots. A slot holds one token of one hypothesis, for all
@@ -42,30 +52,40 @@ class CrossCache {
 // Slots of dropped hypotheses are used again. Memory grows by chunks and is never moved.
 class SelfCache {
  public:
-  explicit SelfCache(const StackSpec& decoder);
+  SelfCache(const StackSpec& decoder, kernels::CacheType type);
 
+  kernels::CacheType type() const { return type_; }
   int32_t allocate();
   void release(int32_t slot) { free_.push_back(slot); }
 
-  const float* const* chunks() const { return addresses_.data(); }
-  int64_t key_offset(int64_t layer) const { return 2 * layer * layer_size_; }
-  int64_t value_offset(int64_t layer) const { return (2 * layer + 1) * layer_size_; }
-  int64_t row_stride() const { return heads_width_; }
-  float* key(int64_t layer, int32_t slot) { return row(key_offset(layer), slot); }
-  float* value(int64_t layer, int32_t slot) { return row(value_offset(layer), slot); }
-
- private:
-  float* row(int64_t offset, int32_t slot) {
-    return chunks_[static_cast<size_t>(slot / kernels::kSlotsPerChunk)].data() + offset +
-           slot % kernels::kSlotsPerChunk * heads_width_;
+  // Offsets in a chunk, in bytes; it holds [layers, heads, key | value, slots, head_width].
+  const std::byte* const* chunks() const { return addresses_.data(); }
+  int64_t key_offset(int64_t layer, int64_t head) const {
+    return (layer * num_heads_ + head) * head_bytes();
+  }
+  int64_t value_offset(int64_t layer, int64_t head) const {
+    return key_offset(layer, head) + head_bytes() / 2;
+  }
+  int64_t head_bytes() const { return 2 * kernels::kSlotsPerChunk * row_bytes_; }
+  std::byte* key(int64_t layer, int64_t head, int32_t slot) {
+    return row(key_offset(layer, head), slot);
+  }
+  std::byte* value(int64_t layer, int64_t head, int32_t slot) {
+    return row(value_offset(layer, head), slot);
   }
 
+ private:
+  std::byte* row(int64_t offset, int32_t slot) {
+    return chunks_[static_cast<size_t>(slot / kernels::kSlotsPerChunk)].data() + offset +
+           slot % kernels::kSlotsPerChunk * row_bytes_;
+  }
+
+  kernels::CacheType type_;
   int64_t num_layers_;
-  int64_t heads_width_;
-  int64_t layer_size_;
-  std::vector<simd::AlignedBuffer<float>>
-      chunks_;  // each [layers, key | value, slots, heads_width]
-  std::vector<const float*> addresses_;
+  int64_t num_heads_;
+  int64_t row_bytes_;
+  std::vector<simd::AlignedBuffer<std::byte>> chunks_;
+  std::vector<const std::byte*> addresses_;
   std::vector<int32_t> free_;
 };
 

@@ -1,11 +1,9 @@
 #include "nn/decoder.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace pytransformer::nn {
 
-using kernels::Activation;
 using kernels::kLanes;
 using kernels::padded;
 
@@ -15,21 +13,19 @@ void Decoder::step(std::span<const StepRow> rows, std::span<const StepSentence> 
   rows_ = rows;
   sentences_ = sentences;
   prepare(output);
-  const auto count = static_cast<int64_t>(rows.size());
-  const StackBuffers buffers = workspace_.need(count, spec);
+  buffers_ = &workspace_.need(static_cast<int64_t>(rows.size()), spec, team_.threads());
   team_.run([&](const Thread& thread) {
-    embed(thread, model_.decoder_embedding(), spec, count, ids_.data(), positions_.data(),
-          buffers.x);
+    const Stage before = thread.enter(Stage::decoder);
+    Pass pass(thread, spec, *buffers_);
+    pass.embed(model_.decoder_embedding(), ids_.data(), positions_.data());
     for (int64_t i = 0; i < spec.num_layers; ++i) {
-      const DecoderLayer& layer = model_.decoder_layers()[static_cast<size_t>(i)];
-      self_attention(thread, buffers, i);
-      cross_attention(thread, buffers, i);
-      feed_forward(thread, layer.feed_forward, spec, count, buffers);
+      self_attention(pass, i);
+      cross_attention(pass, i);
+      pass.feed_forward(model_.decoder_layers()[static_cast<size_t>(i)].feed_forward);
     }
-    if (spec.final_norm) {
-      layer_norm(thread, model_.decoder_norm(), spec, count, buffers.x, buffers.x);
-    }
-    this->output(thread, buffers, output);
+    thread.enter(Stage::output);
+    this->output(pass, output);
+    thread.enter(before);
   });
 }
 
@@ -68,82 +64,86 @@ void Decoder::prepare(StepOutput& output) {
   output.log_sum.resize(rows_.size());
 }
 
-// Each (row, head) is one task; a thread takes neighbouring heads of neighbouring rows. It writes
-// the keys and values of its own heads only, so that nobody waits between storing and reading.
-void Decoder::self_attention(const Thread& thread, const StackBuffers& buffers, int64_t layer) {
-  const StackSpec& spec = model_.spec().decoder;
+// A thread computes queries, keys and values of its own heads, so that nobody waits before it
+// attends.
+void Decoder::self_attention(Pass& pass, int64_t layer) {
   const SelfAttention& weights = model_.decoder_layers()[static_cast<size_t>(layer)].self_attention;
-  const auto count = static_cast<int64_t>(rows_.size());
-  const Rows input = sublayer_input(thread, weights.norm, spec, count, buffers);
-  linear(thread, weights.qkv, count, input, buffers.packed, buffers.heads, Activation::none,
-         nullptr);
-
-  const Range tasks = thread.slice(count * spec.num_heads);
-  for (int64_t task = tasks.begin; task < tasks.end;) {
-    const int64_t row = task / spec.num_heads;
-    const int64_t head = task % spec.num_heads;
-    const int64_t heads = std::min(spec.num_heads - head, tasks.end - task);
-    task += heads;
-    const StepRow& step = rows_[static_cast<size_t>(row)];
-    SelfCache& cache =
-        *sentences_[static_cast<size_t>(sentence_of_row_[static_cast<size_t>(row)])].self;
-    const int64_t column = head * spec.head_width();
-    const size_t bytes = static_cast<size_t>(heads * spec.head_width()) * sizeof(float);
-    const float* const qkv = buffers.heads.row(row) + column;
-    std::memcpy(cache.key(layer, step.slot) + column, qkv + spec.heads_width(), bytes);
-    std::memcpy(cache.value(layer, step.slot) + column, qkv + 2 * spec.heads_width(), bytes);
-
-    kernels::CachedAttentionArgs args = {};
-    args.heads = heads;
-    args.dim = spec.head_width();
-    args.count = step.position + 1;
-    args.scale = spec.attention_scale;
-    args.q = qkv;
-    args.chunks = cache.chunks();
-    args.key_offset = cache.key_offset(layer) + column;
-    args.value_offset = cache.value_offset(layer) + column;
-    args.row_stride = cache.row_stride();
-    args.slots = step.path;
-    args.out = buffers.context.row(row) + column;
-    args.scratch = scratch_.need(0) + thread.index() * scratch_size_;
-    thread.kernels().attention_cached(args);
-  }
-  thread.meet();
-  sublayer_output(thread, weights.output, weights.norm, spec, count, buffers.context, buffers);
+  const kernels::Operand input = pass.enter(weights.norm, weights.qkv.weight.type);
+  pass.product_of_heads(weights.qkv, 3, input, buffers_->heads);
+  pass.thread().enter(Stage::attention);
+  for (int64_t row = 0; row < buffers_->rows; ++row) attend_to_cache(pass, layer, row);
+  pass.thread().meet();
+  pass.thread().enter(Stage::decoder);
+  pass.leave(weights.output, weights.norm, buffers_->context);
 }
 
-// Each (sentence, head) is one task: all beams of a sentence read its keys and values once.
-void Decoder::cross_attention(const Thread& thread, const StackBuffers& buffers, int64_t layer) {
+void Decoder::attend_to_cache(const Pass& pass, int64_t layer, int64_t row) {
   const StackSpec& spec = model_.spec().decoder;
+  const Thread& thread = pass.thread();
+  const Range heads = pass.own_heads();
+  const StepRow& step = rows_[static_cast<size_t>(row)];
+  SelfCache& cache =
+      *sentences_[static_cast<size_t>(sentence_of_row_[static_cast<size_t>(row)])].self;
+  const int64_t column = heads.begin * spec.head_width();
+  const float* const qkv = buffers_->heads.row(row) + column;
+  for (int64_t head = heads.begin; head < heads.end; ++head) {
+    const float* const key = qkv + spec.heads_width() + (head - heads.begin) * spec.head_width();
+    thread.kernels().store_rows(cache.type(), key, 0, 1, spec.head_width(),
+                                cache.key(layer, head, step.slot));
+    thread.kernels().store_rows(cache.type(), key + spec.heads_width(), 0, 1, spec.head_width(),
+                                cache.value(layer, head, step.slot));
+  }
+  kernels::CachedAttentionArgs args = {};
+  args.heads = heads.size();
+  args.dim = spec.head_width();
+  args.count = step.position + 1;
+  args.scale = spec.attention_scale;
+  args.q = qkv;
+  args.type = cache.type();
+  args.chunks = cache.chunks();
+  args.key_offset = cache.key_offset(layer, heads.begin);
+  args.value_offset = cache.value_offset(layer, heads.begin);
+  args.head_bytes = cache.head_bytes();
+  args.slots = step.path;
+  args.out = buffers_->context.row(row) + column;
+  args.scratch = scratch_.need(0) + thread.index() * scratch_size_;
+  thread.kernels().attention_cached(args);
+}
+
+// All beams of a sentence read its keys and values once.
+void Decoder::cross_attention(Pass& pass, int64_t layer) {
+  const StackSpec& spec = model_.spec().decoder;
+  const Thread& thread = pass.thread();
   const CrossAttention& weights =
       model_.decoder_layers()[static_cast<size_t>(layer)].cross_attention;
-  const auto count = static_cast<int64_t>(rows_.size());
-  const Rows input = sublayer_input(thread, weights.norm, spec, count, buffers);
-  linear(thread, weights.query, count, input, buffers.packed, buffers.heads, Activation::none,
-         nullptr);
-
-  const Range tasks = thread.slice(static_cast<int64_t>(sentences_.size()) * spec.num_heads);
-  for (int64_t task = tasks.begin; task < tasks.end; ++task) {
-    const StepSentence& sentence = sentences_[static_cast<size_t>(task / spec.num_heads)];
-    const int64_t head = task % spec.num_heads;
-    const int64_t column = head * spec.head_width();
-    kernels::AttentionArgs args = {};
-    args.queries = sentence.rows;
-    args.keys = sentence.cross->source_length();
-    args.dim = spec.head_width();
-    args.scale = spec.attention_scale;
-    args.q = buffers.heads.row(sentence.first_row) + column;
-    args.ldq = buffers.heads.stride;
-    args.packed_keys = sentence.cross->keys(layer, head);
-    args.v = sentence.cross->values(layer) + column;
-    args.ldv = spec.heads_width();
-    args.out = buffers.context.row(sentence.first_row) + column;
-    args.ldo = buffers.context.stride;
-    args.scratch = scratch_.need(0) + thread.index() * scratch_size_;
-    thread.kernels().attention(args);
+  const kernels::Operand input = pass.enter(weights.norm, weights.query.weight.type);
+  pass.product_of_heads(weights.query, 1, input, buffers_->heads);
+  thread.enter(Stage::attention);
+  const Range heads = pass.own_heads();
+  for (const StepSentence& sentence : sentences_) {
+    for (int64_t head = heads.begin; head < heads.end; ++head) {
+      const int64_t column = head * spec.head_width();
+      kernels::AttentionArgs args = {};
+      args.queries = sentence.rows;
+      args.keys = sentence.cross->source_length();
+      args.dim = spec.head_width();
+      args.scale = spec.attention_scale;
+      args.q = buffers_->heads.row(sentence.first_row) + column;
+      args.ldq = buffers_->heads.stride;
+      args.type = sentence.cross->type();
+      args.packed_keys = sentence.cross->keys(layer, head);
+      args.v = sentence.cross->values(layer, head);
+      args.v_bytes = spec.head_width() * bytes_of(args.type);
+      args.out = buffers_->context.row(sentence.first_row) + column;
+      args.ldo = buffers_->context.stride;
+      args.scratch = scratch_.need(0) + thread.index() * scratch_size_;
+      args.ahead = sentence.cross->head_bytes();
+      thread.kernels().attention(args);
+    }
   }
   thread.meet();
-  sublayer_output(thread, weights.output, weights.norm, spec, count, buffers.context, buffers);
+  thread.enter(Stage::decoder);
+  pass.leave(weights.output, weights.norm, buffers_->context);
 }
 
 }  // namespace pytransformer::nn

@@ -57,10 +57,11 @@ class Decoder {
     int64_t tiles;
   };
 
-  void self_attention(const Thread& thread, const StackBuffers& buffers, int64_t layer);
-  void cross_attention(const Thread& thread, const StackBuffers& buffers, int64_t layer);
-  void output(const Thread& thread, const StackBuffers& buffers, StepOutput& output);
-  void reduce_tiles(const Thread& thread, const StackBuffers& buffers, StepOutput& output,
+  void self_attention(Pass& pass, int64_t layer);
+  void attend_to_cache(const Pass& pass, int64_t layer, int64_t row);
+  void cross_attention(Pass& pass, int64_t layer);
+  void output(Pass& pass, StepOutput& output);
+  void reduce_tiles(const Thread& thread, const kernels::Operand& x, StepOutput& output,
                     const OutputBuffers& own);
   void merge(const Thread& thread, StepOutput& output, const OutputBuffers& own);
   void prepare(StepOutput& output);
@@ -70,14 +71,15 @@ class Decoder {
   std::span<const StepRow> rows_;
   std::span<const StepSentence> sentences_;
   StackWorkspace workspace_;
+  const StackBuffers* buffers_ = nullptr;
   std::vector<int32_t> ids_;
   std::vector<int32_t> positions_;
   std::vector<int32_t> sentence_of_row_;
-  GrowingBuffer scratch_;  // [threads, scratch_size_]
+  GrowingBuffer<float> scratch_;  // [threads, scratch_size_]
   int64_t scratch_size_ = 0;
-  GrowingBuffer tile_;  // [threads, rows, tile]
-  GrowingBuffer tile_max_;
-  GrowingBuffer tile_sum_;
+  GrowingBuffer<float> tile_;  // [threads, rows, tile]
+  GrowingBuffer<float> tile_max_;
+  GrowingBuffer<float> tile_sum_;
   std::vector<float> candidate_logits_;  // [threads, rows, num_candidates]
   std::vector<int32_t> candidate_ids_;
   std::vector<kernels::TopK> tops_;  // [threads, rows]

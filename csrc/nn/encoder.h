@@ -28,17 +28,16 @@ class Encoder {
     int64_t length;
   };
 
-  void attend(const Thread& thread, const StackBuffers& buffers);
-  void project(const Thread& thread, const StackBuffers& buffers, Rows key_value,
-               std::span<CrossCache* const> caches);
+  void attend(const Pass& pass);
+  void project(const Thread& thread, std::span<CrossCache* const> caches);
 
   const Model& model_;
   Team& team_;
   StackWorkspace workspace_;
-  GrowingBuffer scratch_;    // [threads, scratch_size_]
-  GrowingBuffer key_value_;  // keys and values of one decoder layer
+  const StackBuffers* buffers_ = nullptr;
+  GrowingBuffer<float> scratch_;    // [threads, scratch_size_]
+  GrowingBuffer<float> key_value_;  // keys and values of one decoder layer
   int64_t scratch_size_ = 0;
-  int64_t rows_ = 0;
   std::vector<Sentence> sentences_;
   std::vector<int32_t> ids_;
   std::vector<int32_t> positions_;

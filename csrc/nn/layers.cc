@@ -5,111 +5,202 @@
 namespace pytransformer::nn {
 
 using kernels::Activation;
+using kernels::ComputeType;
 using kernels::kLanes;
 using kernels::kMaxStreamRows;
+using kernels::Operand;
 using kernels::padded;
 
-StackBuffers StackWorkspace::need(int64_t rows, const StackSpec& spec) {
+const StackBuffers& StackWorkspace::need(int64_t rows, const StackSpec& spec, int threads) {
   const int64_t width = spec.width();
   const int64_t heads = spec.heads_width();
   const int64_t hidden = padded(spec.d_ff);
-  StackBuffers buffers = {};
-  buffers.x = {x_.need(rows * width), width};
-  buffers.normed = {normed_.need(rows * width), width};
-  buffers.heads = {heads_.need(rows * 3 * heads), 3 * heads};
-  buffers.context = {context_.need(rows * heads), heads};
-  buffers.hidden = {hidden_.need(rows * hidden), hidden};
-  buffers.packed =
-      packed_.need(rows > kMaxStreamRows ? rows * std::max({width, heads, hidden}) : 0);
-  return buffers;
+  // No format needs more words than float32, nor more sums than int4.
+  const int64_t words = std::max({width, heads, hidden});
+  const int64_t groups = kernels::groups_of(words);
+  const int64_t operands = rows + threads * kOwnRows;
+  buffers_.rows = rows;
+  buffers_.x = {x_.need(rows * width), width};
+  buffers_.normed = {normed_.need(rows * width), width};
+  buffers_.heads = {heads_.need(rows * 3 * heads), 3 * heads};
+  buffers_.context = {context_.need(rows * heads), heads};
+  buffers_.hidden = {hidden_.need(rows * hidden), hidden};
+
+  buffers_.operand = {words_.need(operands * words), scales_.need(operands),
+                      sums_.need(operands * groups)};
+  buffers_.own_normed.clear();
+  buffers_.own_operand.clear();
+  buffers_.tile.clear();
+  float* const own_normed = own_normed_.need(threads * kOwnRows * width);
+  uint32_t* const tiles = tiles_.need(threads * kernels::kMaxTileRows * words);
+  for (int64_t i = 0; i < threads; ++i) {
+    const int64_t first = rows + i * kOwnRows;
+    buffers_.own_normed.push_back({own_normed + i * kOwnRows * width, width});
+    buffers_.own_operand.push_back({buffers_.operand.words + first * words,
+                                    buffers_.operand.scales + first,
+                                    buffers_.operand.sums + first * groups});
+    buffers_.tile.push_back(tiles + i * kernels::kMaxTileRows * words);
+  }
+  return buffers_;
 }
 
-void linear(const Thread& thread, const Linear& layer, int64_t rows, Rows x, float* packed, Rows y,
-            Activation activation, const float* residual) {
-  const kernels::Table& kernels = thread.kernels();
-  if (rows > kMaxStreamRows) {
-    const Range tiles = thread.slice(kernels.row_tiles(rows));
-    kernels.pack_rows(x.data, x.stride, rows, layer.inputs, tiles.begin, tiles.end, packed);
-    thread.meet();
+void Pass::embed(const Embedding& embedding, const int32_t* ids, const int32_t* positions) {
+  const Range slice = thread_.slice(buffers_.rows);
+  kernels::EmbedArgs args = {};
+  args.rows = slice.size();
+  args.k = spec_.width();
+  args.ids = ids + slice.begin;
+  args.embedding = embedding.weight;
+  args.scale = spec_.embedding_scale;
+  args.table = embedding.positions;
+  args.positions = positions + slice.begin;
+  args.y = buffers_.x.row(slice.begin);
+  args.ldy = buffers_.x.stride;
+  thread_.kernels().embed(args);
+  thread_.meet();
+  pending_ = embedding.norm;
+}
+
+void Pass::normalise(const LayerNorm& norm, int64_t first, int64_t rows, Rows from, Rows to) const {
+  kernels::LayerNormArgs args = {};
+  args.rows = rows;
+  args.columns = spec_.d_model;
+  args.x = from.row(first);
+  args.ldx = from.stride;
+  args.weight = norm.weight;
+  args.bias = norm.bias;
+  args.epsilon = spec_.norm_epsilon;
+  args.y = to.row(first);
+  args.ldy = to.stride;
+  thread_.kernels().layer_norm(args);
+}
+
+// Norm (unless its pointers are null) and conversion in one pass over the rows; alone, or shared by
+// all threads.
+Operand Pass::prepared(const LayerNorm& norm, Rows x, Rows normed, int64_t width,
+                       ComputeType type) {
+  const kernels::Table& kernels = thread_.kernels();
+  const bool packed = buffers_.rows > kMaxStreamRows;
+  const bool as_it_is = !packed && type == ComputeType::float32;
+  const auto index = static_cast<size_t>(thread_.index());
+  const OperandBuffer& out = alone() ? buffers_.own_operand[index] : buffers_.operand;
+  const int64_t words = kernels::words_of(type, width);
+  const Rows source = norm.weight == nullptr ? x : normed;
+
+  kernels::PrepareArgs args = {};
+  args.type = type;
+  args.m = buffers_.rows;
+  args.k = width;
+  args.x = source.data;
+  args.ldx = source.stride;
+  args.words = out.words;
+  args.ld = words;
+  args.scales = out.scales;
+  args.sums = out.sums;
+  args.scratch = buffers_.tile[index];
+  const kernels::BalancedCut units = {
+      buffers_.rows, packed ? kernels.row_tiles(type, buffers_.rows) : buffers_.rows};
+  const Range mine = alone() ? Range{0, units.parts} : thread_.slice(units.parts);
+  for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
+    if (norm.weight != nullptr) normalise(norm, units.begin(unit), units.size(unit), x, normed);
+    args.unit_begin = unit;
+    args.unit_end = unit + 1;
+    if (!as_it_is) kernels.prepare_rows(args);
   }
-  const Range panels = thread.slice(layer.panels());
+  if (!alone()) thread_.meet();
+  if (as_it_is) {
+    return {reinterpret_cast<const uint32_t*>(source.data), source.stride, nullptr, nullptr};
+  }
+  return {out.words, words, out.scales, out.sums};
+}
+
+Operand Pass::normalised(const LayerNorm& norm, ComputeType type, bool in_place) {
+  Rows target = in_place ? buffers_.x : buffers_.normed;
+  if (alone()) target = buffers_.own_normed[static_cast<size_t>(thread_.index())];
+  const Operand operand = prepared(norm, buffers_.x, target, spec_.width(), type);
+  residual_ = in_place && norm.weight != nullptr ? target : buffers_.x;
+  return operand;
+}
+
+Operand Pass::enter(const LayerNorm& norm, ComputeType type) {
+  if (is_post()) return normalised(pending_, type, true);
+  if (pending_.weight != nullptr) finish({});  // of the embedding, before the first sublayer
+  return normalised(norm, type, false);
+}
+
+void Pass::leave(const Linear& output, const LayerNorm& norm, Rows context) {
+  const Operand x = convert(context, output.inputs, output.weight.type);
+  const Range panels = thread_.slice(output.panels());
+  kernels::GemmArgs args = gemm_args(output, panels, x, buffers_.x);
+  args.residual = residual_.data + panels.begin * kLanes;
+  args.ldr = residual_.stride;
+  thread_.kernels().gemm(args);
+  thread_.meet();
+  if (is_post()) pending_ = norm;
+}
+
+Operand Pass::finish(const LayerNorm& final_norm, ComputeType type) {
+  if (pending_.weight == nullptr) return normalised(final_norm, type, false);
+  if (final_norm.weight == nullptr) return normalised(pending_, type, true);
+  finish(final_norm);
+  return normalised({}, type, false);
+}
+
+void Pass::finish(const LayerNorm& final_norm) {
+  const Range rows = thread_.slice(buffers_.rows);
+  for (const LayerNorm& norm : {pending_, final_norm}) {
+    if (norm.weight != nullptr) normalise(norm, rows.begin, rows.size(), buffers_.x, buffers_.x);
+  }
+  thread_.meet();
+  pending_ = {};
+}
+
+Operand Pass::convert(Rows x, int64_t width, ComputeType type) {
+  return prepared({}, x, {}, width, type);
+}
+
+kernels::GemmArgs Pass::gemm_args(const Linear& layer, Range panels, const Operand& x,
+                                  Rows y) const {
   const int64_t column = panels.begin * kLanes;
   kernels::GemmArgs args = {};
-  args.m = rows;
+  args.m = buffers_.rows;
   args.k = layer.inputs;
   args.panels = panels.size();
-  args.a = x.data;
-  args.lda = x.stride;
-  args.packed_a = packed;
-  args.b = layer.weight;
-  args.b.data += panels.begin * layer.weight.panel_stride;
+  args.a = x;
+  args.b = layer.weight.from(panels.begin);
   args.c = y.data + column;
   args.ldc = y.stride;
   args.bias = layer.bias == nullptr ? nullptr : layer.bias + column;
-  args.residual = residual == nullptr ? nullptr : residual + column;
-  args.ldr = y.stride;
+  args.activation = Activation::none;
+  return args;
+}
+
+void Pass::product(const Linear& layer, Range panels, const Operand& x, Rows y,
+                   Activation activation) const {
+  kernels::GemmArgs args = gemm_args(layer, panels, x, y);
   args.activation = activation;
-  if (args.panels > 0) kernels.gemm(args);
-  thread.meet();
+  thread_.kernels().gemm(args);
 }
 
-void layer_norm(const Thread& thread, const LayerNorm& norm, const StackSpec& spec, int64_t rows,
-                Rows x, Rows y) {
-  const Range slice = thread.slice(rows);
-  kernels::LayerNormArgs args = {};
-  args.rows = slice.size();
-  args.columns = spec.d_model;
-  args.x = x.row(slice.begin);
-  args.ldx = x.stride;
-  args.weight = norm.weight;
-  args.bias = norm.bias;
-  args.epsilon = spec.norm_epsilon;
-  args.y = y.row(slice.begin);
-  args.ldy = y.stride;
-  thread.kernels().layer_norm(args);
-  thread.meet();
-}
-
-void embed(const Thread& thread, const Embedding& embedding, const StackSpec& spec, int64_t rows,
-           const int32_t* ids, const int32_t* positions, Rows x) {
-  const Range slice = thread.slice(rows);
-  kernels::EmbedArgs args = {};
-  args.rows = slice.size();
-  args.k = spec.width();
-  args.ids = ids + slice.begin;
-  args.embedding = embedding.weight;
-  args.scale = spec.embedding_scale;
-  args.table = embedding.positions;
-  args.positions = positions + slice.begin;
-  args.y = x.row(slice.begin);
-  args.ldy = x.stride;
-  thread.kernels().embed(args);
-  thread.meet();
-  if (embedding.norm.weight != nullptr) layer_norm(thread, embedding.norm, spec, rows, x, x);
-}
-
-Rows sublayer_input(const Thread& thread, const LayerNorm& norm, const StackSpec& spec,
-                    int64_t rows, const StackBuffers& buffers) {
-  if (spec.norm_position == NormPosition::post) return buffers.x;
-  layer_norm(thread, norm, spec, rows, buffers.x, buffers.normed);
-  return buffers.normed;
-}
-
-void sublayer_output(const Thread& thread, const Linear& output, const LayerNorm& norm,
-                     const StackSpec& spec, int64_t rows, Rows context,
-                     const StackBuffers& buffers) {
-  linear(thread, output, rows, context, buffers.packed, buffers.x, Activation::none,
-         buffers.x.data);
-  if (spec.norm_position == NormPosition::post) {
-    layer_norm(thread, norm, spec, rows, buffers.x, buffers.x);
+void Pass::product_of_heads(const Linear& layer, int64_t parts, const Operand& x, Rows y) const {
+  if (thread_.count() > spec_.num_heads) {
+    product(layer, thread_.slice(layer.panels()), x, y);
+    thread_.meet();
+    return;
+  }
+  const int64_t head_panels = spec_.head_width() / kLanes;
+  const Range heads = own_heads();
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t first = part * spec_.num_heads;
+    product(layer, {(first + heads.begin) * head_panels, (first + heads.end) * head_panels}, x, y);
   }
 }
 
-void feed_forward(const Thread& thread, const FeedForward& layer, const StackSpec& spec,
-                  int64_t rows, const StackBuffers& buffers) {
-  const Rows input = sublayer_input(thread, layer.norm, spec, rows, buffers);
-  linear(thread, layer.up, rows, input, buffers.packed, buffers.hidden, spec.activation, nullptr);
-  sublayer_output(thread, layer.down, layer.norm, spec, rows, buffers.hidden, buffers);
+void Pass::feed_forward(const FeedForward& layer) {
+  const Operand input = enter(layer.norm, layer.up.weight.type);
+  product(layer.up, thread_.slice(layer.up.panels()), input, buffers_.hidden, spec_.activation);
+  thread_.meet();
+  leave(layer.down, layer.norm, buffers_.hidden);
 }
 
 }  // namespace pytransformer::nn

@@ -1,6 +1,7 @@
-// The operations that encoder and decoder share. Each is called by all threads of a team with the
-// same arguments and returns when the result is complete.
+// The operations that encoder and decoder share, as one thread of the team runs them.
 #pragma once
+
+#include <vector>
 
 #include "kernels/kernels.h"
 #include "nn/model.h"
@@ -17,57 +18,112 @@ struct Rows {
 };
 
 // A buffer that grows and never shrinks; what it held is lost when it grows.
+template <typename T>
 class GrowingBuffer {
  public:
-  float* need(int64_t floats) {
-    const auto count = static_cast<size_t>(floats);
+  T* need(int64_t size) {
+    const auto count = static_cast<size_t>(size);
     if (buffer_.size() < count) buffer_.resize_discard(count + count / 2);
     return buffer_.data();
   }
 
  private:
-  simd::AlignedBuffer<float> buffer_;
+  simd::AlignedBuffer<T> buffer_;
+};
+
+// The left side of a product while it is written.
+struct OperandBuffer {
+  uint32_t* words;
+  float* scales;
+  int32_t* sums;
 };
 
 // What one pass over `rows` rows through a stack of layers writes on its way.
 struct StackBuffers {
-  Rows x;         // [rows, width]: the residual stream
-  Rows normed;    // [rows, width]: the norm of x where it comes before a layer
-  Rows heads;     // [rows, 3 heads_width]: q, k and v, or the query alone
-  Rows context;   // [rows, heads_width]: what attention gives
-  Rows hidden;    // [rows, padded(d_ff)]
-  float* packed;  // A operand of a product with many rows
+  int64_t rows;
+  Rows x;                 // [rows, width]: the residual stream
+  Rows normed;            // [rows, width]: the norm of x where the model keeps both
+  Rows heads;             // [rows, 3 heads_width]: q, k and v, or the query alone
+  Rows context;           // [rows, heads_width]: what attention gives
+  Rows hidden;            // [rows, padded(d_ff)]
+  OperandBuffer operand;  // of all threads together
+  // Each thread's own: rows of x (kOwnRows), its operand, and scratch to pack a tile.
+  std::vector<Rows> own_normed;
+  std::vector<OperandBuffer> own_operand;
+  std::vector<uint32_t*> tile;
 };
+
+// Up to so many rows every thread normalises and converts for itself, because that takes less time
+// than to wait for the others.
+inline constexpr int64_t kOwnRows = 4;
 
 class StackWorkspace {
  public:
-  StackBuffers need(int64_t rows, const StackSpec& spec);
+  // Valid until the next call.
+  const StackBuffers& need(int64_t rows, const StackSpec& spec, int threads);
 
  private:
-  GrowingBuffer x_, normed_, heads_, context_, hidden_, packed_;
+  StackBuffers buffers_;
+  GrowingBuffer<float> x_, normed_, heads_, context_, hidden_, scales_, own_normed_;
+  GrowingBuffer<uint32_t> words_, tiles_;
+  GrowingBuffer<int32_t> sums_;
 };
 
-// y = activation(W x + b) + residual (null: none; may be y).
-void linear(const Thread& thread, const Linear& layer, int64_t rows, Rows x, float* packed, Rows y,
-            kernels::Activation activation, const float* residual);
+// One thread's part of a pass of rows through a stack of layers. All threads call the same methods
+// in the same order. What a method returns may be read at once; what it writes for other threads
+// may be read after the next meet().
+//
+// A sublayer runs: enter(), products of what it gives, leave(). Where a norm stands behind its
+// sublayer ("post"), it is applied by the next enter().
+class Pass {
+ public:
+  Pass(const Thread& thread, const StackSpec& spec, const StackBuffers& buffers)
+      : thread_(thread), spec_(spec), buffers_(buffers) {}
 
-void layer_norm(const Thread& thread, const LayerNorm& norm, const StackSpec& spec, int64_t rows,
-                Rows x, Rows y);
+  const Thread& thread() const { return thread_; }
+  const StackBuffers& buffers() const { return buffers_; }
 
-// x = embedding(ids) * scale + positions, then its norm if the model has one.
-void embed(const Thread& thread, const Embedding& embedding, const StackSpec& spec, int64_t rows,
-           const int32_t* ids, const int32_t* positions, Rows x);
+  // x = embedding(ids) * scale + positions; its norm, if the model has one, is left to enter().
+  void embed(const Embedding& embedding, const int32_t* ids, const int32_t* positions);
 
-// What a sublayer reads: x itself (post-norm) or its norm (pre-norm).
-Rows sublayer_input(const Thread& thread, const LayerNorm& norm, const StackSpec& spec,
-                    int64_t rows, const StackBuffers& buffers);
+  // The input of the sublayer whose own norm is `norm`, for weights of `type`.
+  kernels::Operand enter(const LayerNorm& norm, kernels::ComputeType type);
+  // x += output(context), and remembers the norm behind it.
+  void leave(const Linear& output, const LayerNorm& norm, Rows context);
+  // The norm that is still to come at the end of the stack (`final_norm`: null pointers if none):
+  // as an operand, or in x itself.
+  kernels::Operand finish(const LayerNorm& final_norm, kernels::ComputeType type);
+  void finish(const LayerNorm& final_norm);
 
-// x += output(context) and, with post-norm, x = norm(x).
-void sublayer_output(const Thread& thread, const Linear& output, const LayerNorm& norm,
-                     const StackSpec& spec, int64_t rows, Rows context,
-                     const StackBuffers& buffers);
+  // Rows of activations, complete in all threads, as the left side of products.
+  kernels::Operand convert(Rows x, int64_t width, kernels::ComputeType type);
+  // y = activation(W x + b) for the panels given.
+  void product(const Linear& layer, Range panels, const kernels::Operand& x, Rows y,
+               kernels::Activation activation = kernels::Activation::none) const;
+  // The same for the heads of this thread in each of `parts` projections to all heads, which stand
+  // one behind another; where there are more threads than heads, for a share of all panels.
+  void product_of_heads(const Linear& layer, int64_t parts, const kernels::Operand& x,
+                        Rows y) const;
+  Range own_heads() const { return thread_.slice(spec_.num_heads); }
 
-void feed_forward(const Thread& thread, const FeedForward& layer, const StackSpec& spec,
-                  int64_t rows, const StackBuffers& buffers);
+  void feed_forward(const FeedForward& layer);
+
+ private:
+  bool alone() const { return buffers_.rows <= kOwnRows; }
+  bool is_post() const { return spec_.norm_position == NormPosition::post; }
+  kernels::Operand normalised(const LayerNorm& norm, kernels::ComputeType type, bool in_place);
+  void normalise(const LayerNorm& norm, int64_t first, int64_t rows, Rows from, Rows to) const;
+  kernels::Operand prepared(const LayerNorm& norm, Rows x, Rows normed, int64_t width,
+                            kernels::ComputeType type);
+
+  kernels::GemmArgs gemm_args(const Linear& layer, Range panels, const kernels::Operand& x,
+                              Rows y) const;
+
+  const Thread& thread_;
+  const StackSpec& spec_;
+  const StackBuffers& buffers_;
+  LayerNorm pending_ = {};  // the norm behind the last sublayer, not yet applied
+  Rows residual_ = {};
+};
 
 }  // namespace pytransformer::nn

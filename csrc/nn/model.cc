@@ -1,6 +1,7 @@
 #include "nn/model.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -11,8 +12,36 @@
 namespace pytransformer::nn {
 namespace {
 
+using kernels::ComputeType;
 using kernels::kLanes;
+using kernels::kLineBytes;
 using kernels::padded;
+
+// Sums of so many products of int8 (one of them shifted to 0 … 255) stay below 2^31.
+constexpr int64_t kMaxIntegerInputs = 65536;
+
+bool is_integer(ComputeType type) { return type == ComputeType::int8 || type == ComputeType::int4; }
+
+ComputeType type_of(const io::TensorView& matrix) {
+  switch (matrix.type) {
+    case io::DataType::bf16:
+      return ComputeType::bfloat16;
+    case io::DataType::i8:
+      return ComputeType::int8;
+    case io::DataType::u8:
+      return ComputeType::int4;
+    default:
+      return ComputeType::float32;
+  }
+}
+
+// Weights that a tensor holds; a byte holds two of int4. Only matrices have three dimensions.
+int64_t weights_of(const io::TensorView& view) {
+  int64_t count = view.type == io::DataType::u8 ? 2 : 1;
+  for (const int64_t extent : view.shape) count *= extent;
+  return count;
+}
+bool is_matrix(const io::TensorView& view) { return view.shape.size() >= 3; }
 
 ModelSpec read_spec(const io::NativeFile& file) {
   try {
@@ -28,22 +57,51 @@ class WeightReader {
   explicit WeightReader(const io::NativeFile& file) : file_(file) {}
 
   const float* tensor(const std::string& name, const std::vector<int64_t>& shape) {
+    return reinterpret_cast<const float*>(bytes(name, io::DataType::f32, shape));
+  }
+
+  // Null, and a fault, unless there is such a tensor.
+  const std::byte* bytes(const std::string& name, io::DataType type,
+                         const std::vector<int64_t>& shape) {
     const io::TensorView* const view = file_.find(name);
     if (view == nullptr) {
       faults_ += "\n  missing: " + name;
       return nullptr;
     }
     used_.insert(name);
-    if (view->floats.data() == nullptr || view->shape != shape) {
+    if (view->type != type || view->shape != shape) {
       faults_ += "\n  wrong shape or type: " + name;
       return nullptr;
     }
-    return view->floats.data();
+    return view->content.data();
   }
 
+  // A matrix in any of the number formats; the type of its tensor says which.
   kernels::Panels matrix(const std::string& name, int64_t outputs, int64_t inputs) {
     const int64_t panels = padded(outputs) / kLanes;
-    return {tensor(name, {panels, inputs, kLanes}), inputs * kLanes, kLanes};
+    const int64_t groups = kernels::groups_of(inputs);
+    const io::TensorView* const view = file_.find(name);
+    const ComputeType type = view == nullptr ? ComputeType::float32 : type_of(*view);
+    if (is_integer(type) && inputs > kMaxIntegerInputs) faults_ += "\n  too wide: " + name;
+    switch (type) {
+      case ComputeType::bfloat16:
+        return {type, bytes(name, io::DataType::bf16, {panels, inputs / 2, kLanes, 2}),
+                inputs / 2 * kLineBytes, nullptr, 0};
+      case ComputeType::int8:
+        return {type, bytes(name, io::DataType::i8, {panels, inputs / 4, kLanes, 4}),
+                inputs / 4 * kLineBytes,
+                bytes(name + ".scales", io::DataType::f32, {panels * kLanes}), kLineBytes};
+      case ComputeType::int4: {
+        const int64_t stored = (groups + 1) / 2 * 2;
+        return {type, bytes(name, io::DataType::u8, {panels, groups, 4, kLanes, 4}),
+                groups * 4 * kLineBytes,
+                bytes(name + ".scales", io::DataType::bf16, {panels, stored, kLanes}),
+                stored * kLineBytes / 2};
+      }
+      default:
+        return {type, bytes(name, io::DataType::f32, {panels, inputs, kLanes}), inputs * kLineBytes,
+                nullptr, 0};
+    }
   }
 
   // `outputs` and `inputs` are sizes in memory or are padded here.
@@ -153,9 +211,7 @@ Model::Model(std::shared_ptr<const io::NativeFile> file)
   }
   reader.finish();
 
-  for (const auto& [name, view] : file_->tensors()) {
-    num_parameters_ += static_cast<int64_t>(view.floats.size());
-  }
+  count_weights();
   if (has_sinusoids(encoder)) {
     encoder_table_ = sinusoidal_table(encoder);
     encoder_embedding_.positions = encoder_table_.data();
@@ -163,6 +219,20 @@ Model::Model(std::shared_ptr<const io::NativeFile> file)
   if (has_sinusoids(decoder)) {
     decoder_table_ = sinusoidal_table(decoder);
     decoder_embedding_.positions = decoder_table_.data();
+  }
+}
+
+void Model::count_weights() {
+  std::map<ComputeType, int64_t> by_type;
+  for (const auto& [name, view] : file_->tensors()) {
+    if (name.starts_with("file.") || name.ends_with(".scales")) continue;
+    num_parameters_ += weights_of(view);
+    if (is_matrix(view)) by_type[type_of(view)] += weights_of(view);
+  }
+  int64_t most = 0;
+  for (const auto& [type, weights] : by_type) {
+    if (weights > most) compute_type_ = type;
+    most = std::max(most, weights);
   }
 }
 

@@ -68,7 +68,10 @@ class Model {
 
   const ModelSpec& spec() const { return spec_; }
   const io::NativeFile& file() const { return *file_; }
+  // Weights, those that pad rows to whole panels included.
   int64_t num_parameters() const { return num_parameters_; }
+  // What most of the matrices' weights are stored in.
+  kernels::ComputeType compute_type() const { return compute_type_; }
 
   const Embedding& encoder_embedding() const { return encoder_embedding_; }
   const Embedding& decoder_embedding() const { return decoder_embedding_; }
@@ -81,9 +84,12 @@ class Model {
   const Linear& output() const { return output_; }
 
  private:
+  void count_weights();
+
   std::shared_ptr<const io::NativeFile> file_;
   ModelSpec spec_;
   int64_t num_parameters_ = 0;
+  kernels::ComputeType compute_type_ = kernels::ComputeType::float32;
   Embedding encoder_embedding_ = {};
   Embedding decoder_embedding_ = {};
   std::vector<EncoderLayer> encoder_layers_;

@@ -10,29 +10,24 @@ namespace pytransformer::nn {
 
 using kernels::Activation;
 using kernels::kLanes;
-using kernels::kMaxStreamRows;
 
-void Decoder::output(const Thread& thread, const StackBuffers& buffers, StepOutput& output) {
+void Decoder::output(Pass& pass, StepOutput& output) {
   const Linear& layer = model_.output();
-  const auto count = static_cast<int64_t>(rows_.size());
-  if (count > kMaxStreamRows) {
-    const Range tiles = thread.slice(thread.kernels().row_tiles(count));
-    thread.kernels().pack_rows(buffers.x.data, buffers.x.stride, count, layer.inputs, tiles.begin,
-                               tiles.end, buffers.packed);
-    thread.meet();
-  }
+  const Thread& thread = pass.thread();
+  const int64_t count = buffers_->rows;
+  const kernels::Operand x = pass.finish(model_.decoder_norm(), layer.weight.type);
   OutputBuffers own = {};
   own.tile = {tile_.need(0) + thread.index() * count * kTilePanels * kLanes, kTilePanels * kLanes};
   own.tiles = (layer.panels() + kTilePanels - 1) / kTilePanels;
   own.maxima = tile_max_.need(0);
   own.sums = output.want_log_sum ? tile_sum_.need(0) : nullptr;
-  reduce_tiles(thread, buffers, output, own);
+  reduce_tiles(thread, x, output, own);
   thread.meet();
   merge(thread, output, own);
   thread.meet();
 }
 
-void Decoder::reduce_tiles(const Thread& thread, const StackBuffers& buffers, StepOutput& output,
+void Decoder::reduce_tiles(const Thread& thread, const kernels::Operand& x, StepOutput& output,
                            const OutputBuffers& own) {
   const Linear& layer = model_.output();
   const int64_t vocab_size = model_.spec().decoder.vocab_size;
@@ -52,11 +47,8 @@ void Decoder::reduce_tiles(const Thread& thread, const StackBuffers& buffers, St
     args.m = count;
     args.k = layer.inputs;
     args.panels = std::min(kTilePanels, layer.panels() - panel);
-    args.a = buffers.x.data;
-    args.lda = buffers.x.stride;
-    args.packed_a = buffers.packed;
-    args.b = layer.weight;
-    args.b.data += panel * layer.weight.panel_stride;
+    args.a = x;
+    args.b = layer.weight.from(panel);
     args.c = own.tile.data;
     args.ldc = own.tile.stride;
     args.bias = layer.bias == nullptr ? nullptr : layer.bias + first;

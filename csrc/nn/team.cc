@@ -41,10 +41,12 @@ void Team::run_parallel(void (*body)(const void*, const Thread&), const void* co
     // OpenMP may grant fewer threads than asked for (OMP_THREAD_LIMIT, nesting). The slices then
     // follow the team that really came, and the master waits for nobody who is not there.
     const int count = omp_get_num_threads();
+    const int index = omp_get_thread_num();
+    StageClock* const clock = index == 0 ? &clock_ : nullptr;
     if (count == threads_) {
-      body(context, Thread(kernels_, barrier_, omp_get_thread_num(), count));
-    } else if (omp_get_thread_num() == 0) {
-      body(context, Thread(kernels_, barrier_, 0, 1));
+      body(context, Thread(kernels_, barrier_, clock, index, count));
+    } else if (index == 0) {
+      body(context, Thread(kernels_, barrier_, clock, 0, 1));
     }
   }
 }

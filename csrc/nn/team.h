@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "kernels/kernels.h"
+#include "nn/profile.h"
 
 namespace pytransformer::nn {
 
@@ -32,8 +33,9 @@ class Barrier {
 // What one thread of a running team knows.
 class Thread {
  public:
-  Thread(const kernels::Table& kernels, Barrier& barrier, int index, int count)
-      : kernels_(kernels), barrier_(barrier), index_(index), count_(count) {}
+  // `clock`: null for all threads but the master.
+  Thread(const kernels::Table& kernels, Barrier& barrier, StageClock* clock, int index, int count)
+      : kernels_(kernels), barrier_(barrier), clock_(clock), index_(index), count_(count) {}
 
   const kernels::Table& kernels() const { return kernels_; }
   int index() const { return index_; }
@@ -42,6 +44,8 @@ class Thread {
   void meet() const {
     if (count_ > 1) barrier_.wait();
   }
+  // What follows counts as `stage`; returns the one before.
+  Stage enter(Stage stage) const { return clock_ == nullptr ? stage : clock_->enter(stage); }
   // This thread's share of [0, total); the same for the same total, so that caches stay warm.
   Range slice(int64_t total) const {
     return {total * index_ / count_, total * (index_ + 1) / count_};
@@ -50,6 +54,7 @@ class Thread {
  private:
   const kernels::Table& kernels_;
   Barrier& barrier_;
+  StageClock* const clock_;
   const int index_;
   const int count_;
 };
@@ -61,12 +66,13 @@ class Team {
 
   int threads() const { return threads_; }
   const kernels::Table& kernels() const { return kernels_; }
+  StageClock& clock() { return clock_; }
 
   // Runs body(Thread) on every thread of the team. The caller's thread is the team's master.
   template <typename Body>
   void run(const Body& body) {
     if (threads_ == 1) {
-      body(Thread(kernels_, barrier_, 0, 1));
+      body(Thread(kernels_, barrier_, &clock_, 0, 1));
       return;
     }
     run_parallel([](const void* context,
@@ -80,6 +86,7 @@ class Team {
   const kernels::Table& kernels_;
   const int threads_;
   Barrier barrier_;
+  StageClock clock_;
 };
 
 }  // namespace pytransformer::nn

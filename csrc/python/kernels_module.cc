@@ -16,6 +16,7 @@
 #include "kernels/kernels.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
+#include "python/products.h"
 #include "simd/isa.h"
 
 namespace py = pybind11;
@@ -24,6 +25,7 @@ namespace pytransformer::python {
 namespace {
 
 using kernels::padded;
+using Bytes = simd::AlignedBuffer<std::byte>;
 
 kernels::Activation parse_activation(const std::string& name) {
   if (name == "none") return kernels::Activation::none;
@@ -35,10 +37,19 @@ kernels::Activation parse_activation(const std::string& name) {
                               "'; known are none, relu, gelu, gelu_tanh, silu");
 }
 
-kernels::Panels panels_of(const Floats& packed) {
-  require_dimensions(packed, 3, "packed");
-  require(packed.shape(2) == kernels::kLanes, "packed must have the shape [n / 16, k, 16]");
-  return {packed.data(), packed.shape(1) * kernels::kLanes, kernels::kLanes};
+kernels::ComputeType parse_compute_type(const std::string& name) {
+  if (name == "float32") return kernels::ComputeType::float32;
+  if (name == "bfloat16") return kernels::ComputeType::bfloat16;
+  if (name == "int8") return kernels::ComputeType::int8;
+  if (name == "int4") return kernels::ComputeType::int4;
+  throw std::invalid_argument("unknown compute type '" + name +
+                              "'; known are float32, bfloat16, int8, int4");
+}
+
+kernels::CacheType parse_cache_type(const std::string& name) {
+  if (name == "float32") return kernels::CacheType::float32;
+  if (name == "bfloat16") return kernels::CacheType::bfloat16;
+  throw std::invalid_argument("unknown cache type '" + name + "'; known are float32, bfloat16");
 }
 
 class Kernels {
@@ -81,52 +92,61 @@ class Kernels {
     return rows.array();
   }
 
-  Floats gemm(const Floats& a, const Floats& packed, const std::optional<Floats>& bias,
-              const std::optional<Floats>& residual, const std::string& activation) const {
-    kernels::GemmArgs args = product(a, packed);
-    const int64_t columns = args.panels * kernels::kLanes;
+  Floats gemm(const Floats& a, const py::array& packed, const std::optional<py::array>& scales,
+              const std::optional<Floats>& bias, const std::optional<Floats>& residual,
+              const std::string& activation) const {
+    require_dimensions(a, 2, "a");
+    const PackedWeights weights(packed, scales, a.shape(1));
+    kernels::GemmArgs args = product(a, weights);
     args.activation = parse_activation(activation);
     if (bias) {
       require_dimensions(*bias, 1, "bias");
-      require(bias->shape(0) == columns, "bias must have one number for each output");
+      require(bias->shape(0) == weights.outputs, "bias must have one number for each output");
       args.bias = bias->data();
     }
     if (residual) {
       require_dimensions(*residual, 2, "residual");
-      require(residual->shape(0) == args.m && residual->shape(1) == columns,
+      require(residual->shape(0) == args.m && residual->shape(1) == weights.outputs,
               "residual must have the shape of the result");
       args.residual = residual->data();
-      args.ldr = columns;
+      args.ldr = weights.outputs;
     }
-    Floats result({args.m, columns});
+    Floats result({args.m, weights.outputs});
     args.c = result.mutable_data();
-    Buffer packed_a;
-    run_product(args, packed_a);
+    OperandArray operand(args.m, args.k, weights.panels.type);
+    args.a = operand.prepare(table_, a.data());
+    table_.gemm(args);
     return result;
   }
 
-  // Seconds of each of `repeats` products, packing of A included. Arrays of NumPy are not aligned
-  // to cache lines, the engine's are.
-  std::vector<double> gemm_seconds(const Floats& a, const Floats& packed, int64_t repeats) const {
-    kernels::GemmArgs args = product(a, packed);
+  // Seconds of each of `repeats` products, conversion and packing of A included.
+  std::vector<double> gemm_seconds(const Floats& a, const py::array& packed,
+                                   const std::optional<py::array>& scales, int64_t repeats) const {
+    require_dimensions(a, 2, "a");
+    const PackedWeights weights(packed, scales, a.shape(1));
+    kernels::GemmArgs args = product(a, weights);
     const Buffer aligned_a = aligned_copy(a);
-    const Buffer aligned_b = aligned_copy(packed);
-    args.a = aligned_a.data();
-    args.b.data = aligned_b.data();
     Buffer c = Buffer::zeros(static_cast<size_t>(args.m * args.ldc));
-    Buffer packed_a(static_cast<size_t>(args.m * args.k));
+    OperandArray operand(args.m, args.k, weights.panels.type);
     args.c = c.data();
-    return seconds(repeats, [&] { run_product(args, packed_a); });
+    return seconds(repeats, [&] {
+      args.a = operand.prepare(table_, aligned_a.data());
+      table_.gemm(args);
+    });
   }
 
-  Floats attention(const Floats& query, const Floats& key, const Floats& value, float scale) const {
+  Floats attention(const Floats& query, const Floats& key, const Floats& value, float scale,
+                   const std::string& cache_type) const {
+    const kernels::CacheType type = parse_cache_type(cache_type);
     check_keys(key, value);
     require_dimensions(query, 2, "query");
     require(query.shape(1) == key.shape(1), "query and key must have the same width");
     const int64_t keys = key.shape(0);
     const int64_t dim = key.shape(1);
-    Buffer packed_keys(static_cast<size_t>(padded(keys) * dim));
-    table_.pack_keys(key.data(), dim, keys, dim, packed_keys.data());
+    Bytes packed_keys(static_cast<size_t>(padded(keys) * dim * bytes_of(type)));
+    Bytes values(static_cast<size_t>(keys * dim * bytes_of(type)));
+    table_.pack_keys(type, key.data(), dim, keys, dim, packed_keys.data());
+    table_.store_rows(type, value.data(), dim, keys, dim, values.data());
     Buffer scratch(static_cast<size_t>(table_.attention_scratch(keys)));
     Floats out({query.shape(0), query.shape(1)});
     table_.attention({.queries = query.shape(0),
@@ -135,9 +155,10 @@ class Kernels {
                       .scale = scale,
                       .q = query.data(),
                       .ldq = dim,
+                      .type = type,
                       .packed_keys = packed_keys.data(),
-                      .v = value.data(),
-                      .ldv = dim,
+                      .v = values.data(),
+                      .v_bytes = dim * bytes_of(type),
                       .out = out.mutable_data(),
                       .ldo = dim,
                       .scratch = scratch.data()});
@@ -145,7 +166,8 @@ class Kernels {
   }
 
   Floats attention_cached(const Floats& query, const Floats& key, const Floats& value,
-                          const Ints& slots, float scale) const {
+                          const Ints& slots, float scale, const std::string& cache_type) const {
+    const kernels::CacheType type = parse_cache_type(cache_type);
     check_keys(key, value);
     require_dimensions(query, 1, "query");
     require_dimensions(slots, 1, "slots");
@@ -156,18 +178,18 @@ class Kernels {
     for (int64_t i = 0; i < count; ++i) {
       require(slots.data()[i] >= 0 && slots.data()[i] < key.shape(0), "slots must be rows of key");
     }
-    // Key and value of a slot lie side by side.
-    const int64_t row = 2 * dim;
-    const int64_t chunk = kernels::kSlotsPerChunk * row;
-    const int64_t capacity = padded(key.shape(0));
-    Buffer cache = Buffer::zeros(static_cast<size_t>(capacity * row));
-    for (int64_t i = 0; i < key.shape(0); ++i) {
-      std::copy_n(key.data() + i * dim, dim, cache.data() + i * row);
-      std::copy_n(value.data() + i * dim, dim, cache.data() + i * row + dim);
-    }
-    std::vector<const float*> chunks;
-    for (int64_t i = 0; i < capacity / kernels::kSlotsPerChunk; ++i) {
-      chunks.push_back(cache.data() + i * chunk);
+    // Each chunk holds its keys, then its values.
+    const int64_t half = kernels::kSlotsPerChunk * dim * bytes_of(type);
+    const int64_t num_chunks = padded(key.shape(0)) / kernels::kSlotsPerChunk;
+    Bytes cache(static_cast<size_t>(num_chunks * 2 * half));
+    std::vector<const std::byte*> chunks;
+    for (int64_t i = 0; i < num_chunks; ++i) {
+      std::byte* const chunk = cache.data() + i * 2 * half;
+      const int64_t first = i * kernels::kSlotsPerChunk;
+      const int64_t rows = std::min(kernels::kSlotsPerChunk, key.shape(0) - first);
+      table_.store_rows(type, key.data() + first * dim, dim, rows, dim, chunk);
+      table_.store_rows(type, value.data() + first * dim, dim, rows, dim, chunk + half);
+      chunks.push_back(chunk);
     }
     Buffer scratch(static_cast<size_t>(padded(count)));
     Floats out(dim);
@@ -176,10 +198,11 @@ class Kernels {
                              .count = count,
                              .scale = scale,
                              .q = query.data(),
+                             .type = type,
                              .chunks = chunks.data(),
                              .key_offset = 0,
-                             .value_offset = dim,
-                             .row_stride = row,
+                             .value_offset = half,
+                             .head_bytes = 0,
                              .slots = slots.data(),
                              .out = out.mutable_data(),
                              .scratch = scratch.data()});
@@ -213,14 +236,14 @@ class Kernels {
     return {ids, best, log_sums};
   }
 
-  Floats embed(const Ints& ids, const Floats& packed, float scale,
+  Floats embed(const Ints& ids, const py::array& packed, int64_t k, float scale,
+               const std::optional<py::array>& scales,
                const std::optional<Floats>& positions) const {
     require_dimensions(ids, 1, "ids");
-    const kernels::Panels embedding = panels_of(packed);
+    const PackedWeights embedding(packed, scales, k);
     const int64_t rows = ids.shape(0);
-    const int64_t k = packed.shape(1);
     for (int64_t i = 0; i < rows; ++i) {
-      require(ids.data()[i] >= 0 && ids.data()[i] < packed.shape(0) * kernels::kLanes,
+      require(ids.data()[i] >= 0 && ids.data()[i] < embedding.outputs,
               "ids must be rows of the embedding");
     }
     std::vector<int32_t> order(static_cast<size_t>(rows));
@@ -234,7 +257,7 @@ class Kernels {
     table_.embed({.rows = rows,
                   .k = k,
                   .ids = ids.data(),
-                  .embedding = embedding,
+                  .embedding = embedding.panels,
                   .scale = scale,
                   .table = positions ? positions->data() : nullptr,
                   .positions = order.data(),
@@ -243,12 +266,17 @@ class Kernels {
     return y;
   }
 
-  // Multiplications and additions per second of one core, in 10^9, at best.
-  double peak_gflops() const {
-    constexpr int64_t kRounds = 200000;
+  // 10^9 operations (multiplications and additions) per second of one core, at best.
+  double peak_gops(const std::string& compute_type) const {
+    constexpr int64_t kRounds = 100000;
+    const kernels::ComputeType type = parse_compute_type(compute_type);
+    const py::gil_scoped_release release;
+    volatile float sink = 0;
     const std::vector<double> times =
-        seconds(15, [&] { sink_ = sink_ + table_.probe_arithmetic(kRounds); });
-    return 2e-9 * kernels::kProbeProducts * kernels::kLanes * kRounds /
+        seconds(15, [&] { sink = sink + table_.probe_arithmetic(type, kRounds); });
+    return 1e-9 *
+           static_cast<double>(kernels::kProbeProducts * table_.arithmetic_per_probe(type) *
+                               kRounds) /
            *std::min_element(times.begin(), times.end());
   }
 
@@ -258,8 +286,10 @@ class Kernels {
     const int64_t count = size_bytes / static_cast<int64_t>(sizeof(float));
     const Buffer x = Buffer::zeros(static_cast<size_t>(count));
     const int64_t passes = std::max<int64_t>(1, (int64_t{64} << 20) / size_bytes);
+    const py::gil_scoped_release release;
+    volatile float sink = 0;  // keeps the compiler from dropping what is only measured
     const std::vector<double> times = seconds(15, [&] {
-      for (int64_t i = 0; i < passes; ++i) sink_ = sink_ + table_.probe_reads(x.data(), count);
+      for (int64_t i = 0; i < passes; ++i) sink = sink + table_.probe_reads(x.data(), count);
     });
     return 1e-9 * static_cast<double>(passes * size_bytes) /
            *std::min_element(times.begin(), times.end());
@@ -290,28 +320,14 @@ class Kernels {
     return times;
   }
 
-  static kernels::GemmArgs product(const Floats& a, const Floats& packed) {
-    require_dimensions(a, 2, "a");
+  static kernels::GemmArgs product(const Floats& a, const PackedWeights& weights) {
     kernels::GemmArgs args = {};
-    args.b = panels_of(packed);
     args.m = a.shape(0);
-    args.k = a.shape(1);
-    args.panels = packed.shape(0);
-    require(packed.shape(1) == args.k, "a and packed must have the same k");
-    args.a = a.data();
-    args.lda = args.k;
-    args.ldc = args.panels * kernels::kLanes;
+    args.k = weights.k;
+    args.panels = weights.outputs / kernels::kLanes;
+    args.b = weights.panels;
+    args.ldc = weights.outputs;
     return args;
-  }
-
-  void run_product(kernels::GemmArgs& args, Buffer& packed_a) const {
-    if (args.m > kernels::kMaxStreamRows) {
-      packed_a.resize_discard(static_cast<size_t>(args.m * args.k));
-      table_.pack_rows(args.a, args.lda, args.m, args.k, 0, table_.row_tiles(args.m),
-                       packed_a.data());
-      args.packed_a = packed_a.data();
-    }
-    table_.gemm(args);
   }
 
   static void check_keys(const Floats& key, const Floats& value) {
@@ -325,8 +341,6 @@ class Kernels {
   }
 
   const kernels::Table& table_;
-  // Keeps the compiler from dropping what is only measured.
-  mutable volatile float sink_ = 0.0f;
 };
 
 }  // namespace
@@ -350,18 +364,19 @@ void bind_kernels(py::module_& m) {
       .def("softmax", &Kernels::softmax, py::arg("x"))
       .def("layer_norm", &Kernels::layer_norm, py::arg("x"), py::arg("weight"), py::arg("bias"),
            py::arg("epsilon"))
-      .def("gemm", &Kernels::gemm, py::arg("a"), py::arg("packed"), py::arg("bias") = py::none(),
-           py::arg("residual") = py::none(), py::arg("activation") = "none")
+      .def("gemm", &Kernels::gemm, py::arg("a"), py::arg("packed"), py::arg("scales") = py::none(),
+           py::arg("bias") = py::none(), py::arg("residual") = py::none(),
+           py::arg("activation") = "none")
       .def("gemm_seconds", &Kernels::gemm_seconds, py::arg("a"), py::arg("packed"),
-           py::arg("repeats"))
+           py::arg("scales"), py::arg("repeats"))
       .def("attention", &Kernels::attention, py::arg("query"), py::arg("key"), py::arg("value"),
-           py::arg("scale"))
+           py::arg("scale"), py::arg("cache_type") = "float32")
       .def("attention_cached", &Kernels::attention_cached, py::arg("query"), py::arg("key"),
-           py::arg("value"), py::arg("slots"), py::arg("scale"))
+           py::arg("value"), py::arg("slots"), py::arg("scale"), py::arg("cache_type") = "float32")
       .def("top_k", &Kernels::top_k, py::arg("logits"), py::arg("k"))
-      .def("embed", &Kernels::embed, py::arg("ids"), py::arg("packed"), py::arg("scale"),
-           py::arg("positions"))
-      .def("peak_gflops", &Kernels::peak_gflops)
+      .def("embed", &Kernels::embed, py::arg("ids"), py::arg("packed"), py::arg("k"),
+           py::arg("scale"), py::arg("scales") = py::none(), py::arg("positions") = py::none())
+      .def("peak_gops", &Kernels::peak_gops, py::arg("compute_type"))
       .def("read_gbps", &Kernels::read_gbps, py::arg("size_bytes"));
 }
 

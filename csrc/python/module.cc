@@ -29,6 +29,19 @@ using Array = py::array_t<float>;
 // How often a waiting call looks for Ctrl-C.
 constexpr std::chrono::milliseconds kSignalInterval(50);
 
+const char* compute_type(const Model& model) {
+  switch (model.compute_type()) {
+    case kernels::ComputeType::bfloat16:
+      return "bfloat16";
+    case kernels::ComputeType::int8:
+      return "int8";
+    case kernels::ComputeType::int4:
+      return "int4";
+    default:
+      return "float32";
+  }
+}
+
 std::shared_ptr<Model> open_model(const std::string& path) {
   const py::gil_scoped_release release;
   return std::make_shared<Model>(io::NativeFile::open(path));
@@ -156,6 +169,7 @@ void bind_model(py::module_& module) {
       .def_static("open", &open_model, py::arg("path"))
       .def_static("from_buffer", &model_from_buffer, py::arg("image"), py::arg("name"))
       .def_property_readonly("config", [](const Model& model) { return model.file().config(); })
+      .def_property_readonly("compute_type", &compute_type)
       .def_property_readonly("num_parameters", &Model::num_parameters)
       .def_property_readonly("size_bytes",
                              [](const Model& model) { return model.file().size_bytes(); })
@@ -172,6 +186,26 @@ void bind_search_options(py::module_& module) {
            py::arg("batch_by_tokens"));
 }
 
+py::dict profile(Engine& engine) {
+  const decode::Profile done = engine.profile();
+  const auto seconds = [&](nn::Stage stage) { return done.seconds[static_cast<size_t>(stage)]; };
+  py::dict result;
+  result["encoder_seconds"] = seconds(nn::Stage::encoder);
+  result["decoder_seconds"] = seconds(nn::Stage::decoder);
+  result["attention_seconds"] = seconds(nn::Stage::attention);
+  result["output_seconds"] = seconds(nn::Stage::output);
+  result["search_seconds"] = seconds(nn::Stage::search);
+  result["encoder_passes"] = done.encoder_passes;
+  result["encoder_rows"] = done.encoder_rows;
+  result["encoder_attention_pairs"] = done.encoder_attention_pairs;
+  result["steps"] = done.steps;
+  result["step_rows"] = done.step_rows;
+  result["self_attention_keys"] = done.self_attention_keys;
+  result["cross_attention_keys"] = done.cross_attention_keys;
+  result["cross_attention_sentences_keys"] = done.cross_attention_sentence_keys;
+  return result;
+}
+
 void bind_engine(py::module_& module) {
   py::class_<Engine>(module, "Engine")
       .def(
@@ -184,6 +218,8 @@ void bind_engine(py::module_& module) {
       .def_property_readonly("isa", [](const Engine& engine) { return simd::name(engine.isa()); })
       .def_property_readonly("inter_threads", &Engine::inter_threads)
       .def_property_readonly("intra_threads", &Engine::intra_threads)
+      .def("start_profile", &Engine::start_profile)
+      .def("read_profile", &profile)
       .def("translate", &translate, py::arg("sources"), py::arg("options"))
       .def("encode", &encode, py::arg("source"))
       .def("logits", &logits, py::arg("source"), py::arg("target"));

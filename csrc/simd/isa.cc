@@ -18,10 +18,10 @@ struct CpuidResult {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
 
-CpuidResult cpuid(uint32_t leaf) {
+CpuidResult cpuid(uint32_t leaf, uint32_t subleaf = 0) {
   CpuidResult r;
   // Gives zeros for a leaf that the processor does not know.
-  if (__get_cpuid_count(leaf, 0, &r.eax, &r.ebx, &r.ecx, &r.edx) == 0) return {};
+  if (__get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx) == 0) return {};
   return r;
 }
 
@@ -54,6 +54,14 @@ std::vector<Isa> detect() {
   constexpr uint32_t kAvx512FBwDqVl = (1u << 16) | (1u << 30) | (1u << 17) | (1u << 31);
   if (!has(state, kMasksZmm) || !has(extended.ebx, kAvx512FBwDqVl)) return found;
   found.push_back(Isa::avx512);
+
+  constexpr uint32_t kVnni = 1u << 11;
+  if (!has(extended.ecx, kVnni)) return found;
+  found.push_back(Isa::avx512_vnni);
+
+  constexpr uint32_t kBf16 = 1u << 5;
+  if (extended.eax < 1 || !has(cpuid(7, 1).eax, kBf16)) return found;
+  found.push_back(Isa::avx512_bf16);
   return found;
 }
 
@@ -83,6 +91,10 @@ std::string_view name(Isa isa) {
       return "avx2";
     case Isa::avx512:
       return "avx512";
+    case Isa::avx512_vnni:
+      return "avx512_vnni";
+    case Isa::avx512_bf16:
+      return "avx512_bf16";
   }
   return "unknown";
 }

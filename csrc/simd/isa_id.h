@@ -5,6 +5,6 @@
 namespace pytransformer::simd {
 
 // Lowest first. A higher one includes all that the lower ones can do.
-enum class Isa { portable, avx2, avx512 };
+enum class Isa { portable, avx2, avx512, avx512_vnni, avx512_bf16 };
 
 }  // namespace pytransformer::simd

@@ -172,5 +172,113 @@ inline void transpose(F32x16 (&a)[16]) {
   }
 }
 
+struct I32x16 {
+  __m256i low;
+  __m256i high;
+};
+
+template <typename Vector>
+inline void keep_register(Vector& a) {
+  __asm__ volatile("" : "+x"(a.low), "+x"(a.high));
+}
+
+inline I32x16 load_words(const void* p) {
+  const auto* const q = static_cast<const __m256i*>(p);
+  return {_mm256_loadu_si256(q), _mm256_loadu_si256(q + 1)};
+}
+inline void store_words(void* p, I32x16 a) {
+  auto* const q = static_cast<__m256i*>(p);
+  _mm256_storeu_si256(q, a.low);
+  _mm256_storeu_si256(q + 1, a.high);
+}
+inline I32x16 broadcast_word(int32_t a) { return {_mm256_set1_epi32(a), _mm256_set1_epi32(a)}; }
+inline I32x16 operator+(I32x16 a, I32x16 b) {
+  return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+}
+inline I32x16 operator-(I32x16 a, I32x16 b) {
+  return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
+}
+inline I32x16 operator&(I32x16 a, I32x16 b) {
+  return {_mm256_and_si256(a.low, b.low), _mm256_and_si256(a.high, b.high)};
+}
+template <int kBits>
+inline I32x16 shift_left(I32x16 a) {
+  return {_mm256_slli_epi32(a.low, kBits), _mm256_slli_epi32(a.high, kBits)};
+}
+template <int kBits>
+inline I32x16 shift_right(I32x16 a) {
+  return {_mm256_srli_epi32(a.low, kBits), _mm256_srli_epi32(a.high, kBits)};
+}
+inline F32x16 to_float(I32x16 a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
+inline I32x16 image_of(F32x16 a) {
+  return {_mm256_castps_si256(a.low), _mm256_castps_si256(a.high)};
+}
+inline F32x16 from_image(I32x16 a) {
+  return {_mm256_castsi256_ps(a.low), _mm256_castsi256_ps(a.high)};
+}
+inline int32_t sum(I32x16 a) {
+  const __m256i eight = _mm256_add_epi32(a.low, a.high);
+  const __m128i four =
+      _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+}
+inline I32x16 load_halves(const void* p) {
+  const auto* const q = static_cast<const __m128i*>(p);
+  return {_mm256_cvtepu16_epi32(_mm_loadu_si128(q)), _mm256_cvtepu16_epi32(_mm_loadu_si128(q + 1))};
+}
+inline __m256i low_halves_of(I32x16 a) {
+  const __m256i mask = _mm256_set1_epi32(0xffff);
+  // Packing works by halves of a register, so the middle quarters change places.
+  const __m256i packed =
+      _mm256_packus_epi32(_mm256_and_si256(a.low, mask), _mm256_and_si256(a.high, mask));
+  return _mm256_permute4x64_epi64(packed, 0xd8);
+}
+inline void store_halves(void* p, I32x16 a) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), low_halves_of(a));
+}
+inline void store_bytes(void* p, I32x16 a) {
+  const __m256i halves = _mm256_and_si256(low_halves_of(a), _mm256_set1_epi16(0xff));
+  _mm_storeu_si128(static_cast<__m128i*>(p), _mm_packus_epi16(_mm256_castsi256_si128(halves),
+                                                              _mm256_extracti128_si256(halves, 1)));
+}
+
+// The product of unsigned and signed bytes would overflow with the full range of both; with the
+// sign moved to the weights, 2 * 127 * 127 fits 16 bits.
+struct Bytes {
+  __m256i value;
+  __m256i magnitude;
+};
+constexpr int32_t kByteBias = 0;
+
+inline Bytes broadcast_bytes(const void* p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  const __m256i value = _mm256_set1_epi32(word);
+  return {value, _mm256_abs_epi8(value)};
+}
+inline I32x16 byte_weights(I32x16 w) { return w; }
+inline __m256i dot(__m256i total, Bytes a, __m256i w) {
+  const __m256i pairs = _mm256_maddubs_epi16(a.magnitude, _mm256_sign_epi8(w, a.value));
+  return _mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+inline I32x16 dot(I32x16 total, Bytes a, I32x16 w) {
+  return {dot(total.low, a, w.low), dot(total.high, a, w.high)};
+}
+
+// Lanes of 16 bits: eight sums of 2 * 15 * 127 fit.
+struct NibbleSum {
+  __m256i low;
+  __m256i high;
+};
+inline NibbleSum dot_nibbles(NibbleSum total, Bytes a, I32x16 w) {
+  return {_mm256_add_epi16(total.low, _mm256_maddubs_epi16(w.low, a.value)),
+          _mm256_add_epi16(total.high, _mm256_maddubs_epi16(w.high, a.value))};
+}
+inline I32x16 widen(NibbleSum a) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  return {_mm256_madd_epi16(a.low, ones), _mm256_madd_epi16(a.high, ones)};
+}
+
 }  // namespace
 }  // namespace pytransformer::kernels

@@ -16,7 +16,13 @@
 namespace pytransformer::kernels {
 namespace {
 
+#if defined(__AVX512BF16__)
+constexpr simd::Isa kIsa = simd::Isa::avx512_bf16;
+#elif defined(__AVX512VNNI__)
+constexpr simd::Isa kIsa = simd::Isa::avx512_vnni;
+#else
 constexpr simd::Isa kIsa = simd::Isa::avx512;
+#endif
 constexpr int kRegisters = 32;
 
 struct F32x16 {
@@ -122,6 +128,105 @@ inline void transpose(F32x16 (&a)[16]) {
     a[i + 12].v = _mm512_shuffle_f32x4(upper23, lower23, 0xdd);
   }
 }
+
+// Not __m512i, whose elements are of 64 bits: the compiler would keep sums of products in memory,
+// unable to see through the change of type.
+using Words16 = int32_t __attribute__((vector_size(64)));
+
+struct I32x16 {
+  Words16 v;
+  I32x16() = default;
+  I32x16(__m512i a) : v(reinterpret_cast<Words16>(a)) {}
+  operator __m512i() const { return reinterpret_cast<__m512i>(v); }
+};
+
+template <typename Vector>
+inline void keep_register(Vector& a) {
+  __asm__ volatile("" : "+v"(a.v));
+}
+
+inline I32x16 load_words(const void* p) { return _mm512_loadu_si512(p); }
+inline void store_words(void* p, I32x16 a) { _mm512_storeu_si512(p, a); }
+inline I32x16 broadcast_word(int32_t a) { return _mm512_set1_epi32(a); }
+inline I32x16 operator+(I32x16 a, I32x16 b) { return _mm512_add_epi32(a, b); }
+inline I32x16 operator-(I32x16 a, I32x16 b) { return _mm512_sub_epi32(a, b); }
+inline I32x16 operator&(I32x16 a, I32x16 b) { return _mm512_and_si512(a, b); }
+template <int kBits>
+inline I32x16 shift_left(I32x16 a) {
+  return _mm512_slli_epi32(a, kBits);
+}
+template <int kBits>
+inline I32x16 shift_right(I32x16 a) {
+  return _mm512_srli_epi32(a, kBits);
+}
+inline F32x16 to_float(I32x16 a) { return {_mm512_cvtepi32_ps(a)}; }
+inline I32x16 image_of(F32x16 a) { return _mm512_castps_si512(a.v); }
+inline F32x16 from_image(I32x16 a) { return {_mm512_castsi512_ps(a)}; }
+inline int32_t sum(I32x16 a) { return _mm512_reduce_add_epi32(a); }
+inline I32x16 load_halves(const void* p) {
+  return _mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+}
+inline void store_halves(void* p, I32x16 a) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a));
+}
+inline void store_bytes(void* p, I32x16 a) {
+  _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
+}
+
+inline __m512i broadcast_int32(const void* p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return _mm512_set1_epi32(word);
+}
+
+#ifdef __AVX512VNNI__
+
+// The instruction multiplies unsigned with signed bytes: the weights are shifted to 1 … 255.
+struct Bytes {
+  __m512i value;
+};
+constexpr int32_t kByteBias = 128;
+
+inline Bytes broadcast_bytes(const void* p) { return {broadcast_int32(p)}; }
+inline I32x16 byte_weights(I32x16 w) {
+  return _mm512_xor_si512(w, _mm512_set1_epi8(static_cast<char>(0x80)));
+}
+inline I32x16 dot(I32x16 total, Bytes a, I32x16 w) {
+  return _mm512_dpbusd_epi32(total, w, a.value);
+}
+using NibbleSum = I32x16;
+inline NibbleSum dot_nibbles(NibbleSum total, Bytes a, I32x16 w) { return dot(total, a, w); }
+inline I32x16 widen(NibbleSum a) { return a; }
+
+#else
+
+// As with AVX2; there is no instruction for the sign, but one that negates under a mask.
+struct Bytes {
+  __m512i value;
+  __m512i magnitude;
+  __mmask64 negative;
+};
+constexpr int32_t kByteBias = 0;
+
+inline Bytes broadcast_bytes(const void* p) {
+  const __m512i value = broadcast_int32(p);
+  return {value, _mm512_abs_epi8(value), _mm512_movepi8_mask(value)};
+}
+inline I32x16 byte_weights(I32x16 w) { return w; }
+inline I32x16 dot(I32x16 total, Bytes a, I32x16 w) {
+  const __m512i signed_w = _mm512_mask_sub_epi8(w, a.negative, _mm512_setzero_si512(), w);
+  const __m512i pairs = _mm512_maddubs_epi16(a.magnitude, signed_w);
+  return _mm512_add_epi32(total, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+}
+struct NibbleSum {
+  __m512i v;
+};
+inline NibbleSum dot_nibbles(NibbleSum total, Bytes a, I32x16 w) {
+  return {_mm512_add_epi16(total.v, _mm512_maddubs_epi16(w, a.value))};
+}
+inline I32x16 widen(NibbleSum a) { return _mm512_madd_epi16(a.v, _mm512_set1_epi16(1)); }
+
+#endif
 
 }  // namespace
 }  // namespace pytransformer::kernels
