@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,9 +22,11 @@ from typing import Any
 import ctranslate2
 
 import pytransformer
+from pytransformer.benchmark.random_checkpoint import SHAPES, random_sentences, write_checkpoint
+from pytransformer.benchmark.workload import read_lines, token_counts
 
-sys.path.insert(0, str(Path(__file__).parent))
-from random_marian import SHAPES, sentences, write_checkpoint
+# Sentences of these lengths, in tokens, are used.
+LEAST, MOST = 20, 60
 
 # Translates a batch with a beam of some width.
 Engine = Callable[[Sequence[list[str]], int], None]
@@ -115,6 +116,12 @@ def compare(
         (quartiles[0], quartiles[2]),
         rounds,
     )
+
+
+def sentences(text: Path, vocab_size: int, count: int) -> list[list[str]]:
+    """Random tokens, as many as the text's lines have."""
+    lengths = [length for length in token_counts(read_lines(text)) if LEAST <= length <= MOST]
+    return random_sentences([lengths[i % len(lengths)] for i in range(count)], vocab_size)
 
 
 def convert(checkpoint: Path, out: Path, compute_type: str) -> None:

@@ -9,16 +9,13 @@ from __future__ import annotations
 import argparse
 import re
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import pytransformer
+from pytransformer.benchmark.random_checkpoint import SHAPES, write_checkpoint
 from pytransformer.cli import main as pytransformer_main
-
-sys.path.insert(0, str(Path(__file__).parent))
-from random_marian import SHAPES, write_checkpoint
 
 ROUNDS = 11
 

@@ -21,6 +21,7 @@ from typing import Any
 import sacrebleu
 
 import pytransformer
+from pytransformer.benchmark.native_to_huggingface import write_directory
 from pytransformer.model_files import BUNDLED_MODEL
 
 SETS = ("multi30k/test_2016_flickr", "tatoeba/val")
@@ -54,7 +55,6 @@ class Peer:
         # What the tests compare with, too.
         sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
         import huggingface_peer
-        from native_to_huggingface import write_directory
 
         torch.manual_seed(0)
         directory = model

@@ -1,10 +1,16 @@
 """Types of the extension module, the only place where Python and C++ meet."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer
+
+PackedWeights: TypeAlias = (
+    npt.NDArray[np.float32] | npt.NDArray[np.uint16] | npt.NDArray[np.int8] | npt.NDArray[np.uint8]
+)
+PackedScales: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
 
 def supported_isas() -> list[str]:
     """The instruction sets that both this build and this machine have, lowest first."""
@@ -31,8 +37,12 @@ class Model:
         """The JSON text in the file's metadata."""
 
     @property
+    def compute_type(self) -> str:
+        """The type of most of the matrices' weights: float32, bfloat16, int8 or int4."""
+
+    @property
     def num_parameters(self) -> int:
-        """Stored float weights, padding included."""
+        """Stored weights, padding included."""
 
     @property
     def size_bytes(self) -> int:
@@ -114,17 +124,27 @@ class Kernels:
     def gemm(
         self,
         a: npt.NDArray[np.float32],
-        packed: npt.NDArray[np.float32],
+        packed: PackedWeights,
+        scales: PackedScales | None = None,
         bias: npt.NDArray[np.float32] | None = None,
         residual: npt.NDArray[np.float32] | None = None,
         activation: str = "none",
     ) -> npt.NDArray[np.float32]:
-        """activation(a @ W^T + bias) + residual; a [m, k], packed [n/16, k, 16] -> [m, n]."""
+        """activation(a @ W^T + bias) + residual; a [m, k] -> [m, n], k % 16 == 0.
+
+        W [n, k] as in a native file (docs/native-format.md): float32 [n/16, k, 16], bfloat16 as
+        uint16 [n/16, k/2, 16, 2], int8 [n/16, k/4, 16, 4] with float32 scales [n], or int4 as uint8
+        [n/16, groups, 4, 16, 4] with scales uint16 [n/16, groups rounded up to even, 16].
+        """
 
     def gemm_seconds(
-        self, a: npt.NDArray[np.float32], packed: npt.NDArray[np.float32], repeats: int
+        self,
+        a: npt.NDArray[np.float32],
+        packed: PackedWeights,
+        scales: PackedScales | None,
+        repeats: int,
     ) -> list[float]:
-        """How long each of `repeats` products took, with the packing of `a`."""
+        """How long each of `repeats` products took, with conversion and packing of `a`."""
 
     def attention(
         self,
@@ -132,8 +152,12 @@ class Kernels:
         key: npt.NDArray[np.float32],
         value: npt.NDArray[np.float32],
         scale: float,
+        cache_type: str = "float32",
     ) -> npt.NDArray[np.float32]:
-        """softmax(query key^T scale) value; [m, d], [n, d], [n, d] -> [m, d], d % 16 == 0."""
+        """softmax(query key^T scale) value; [m, d], [n, d], [n, d] -> [m, d], d % 16 == 0.
+
+        cache_type: in which numbers keys and values are kept, float32 or bfloat16.
+        """
 
     def attention_cached(
         self,
@@ -142,6 +166,7 @@ class Kernels:
         value: npt.NDArray[np.float32],
         slots: npt.NDArray[np.int32],
         scale: float,
+        cache_type: str = "float32",
     ) -> npt.NDArray[np.float32]:
         """One query [d] over the rows `slots` of key and value [capacity, d], in that order."""
 
@@ -156,13 +181,15 @@ class Kernels:
     def embed(
         self,
         ids: npt.NDArray[np.int32],
-        packed: npt.NDArray[np.float32],
+        packed: PackedWeights,
+        k: int,
         scale: float,
-        positions: npt.NDArray[np.float32] | None,
+        scales: PackedScales | None = None,
+        positions: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
         """scale * row `ids[i]` of the packed embedding + positions[i]; -> [len(ids), k]."""
 
-    def peak_gflops(self) -> float:
+    def peak_gops(self, compute_type: str) -> float:
         """Multiplications and additions per second that one core can do, in 10^9."""
 
     def read_gbps(self, size_bytes: int) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytransformer import _native, native
-from pytransformer.errors import CheckpointError
+from pytransformer.errors import CheckpointError, PytransformerError
 from pytransformer.model_spec import (
     Checkpoint,
     GenerationSpec,
@@ -16,6 +16,7 @@ from pytransformer.model_spec import (
     PositionSpec,
     TokenizerSpec,
 )
+from pytransformer.native_conversion import converted_image
 from pytransformer.options import DecodingLimits
 from pytransformer.tokenizers import Tokenizer, create
 
@@ -65,10 +66,14 @@ class OpenModel:
         return ids[0] if self.tokenizer.target_tokens(ids) == [token] else None
 
 
-def open_model(path: str | os.PathLike[str] | None) -> OpenModel:
+def open_model(path: str | os.PathLike[str] | None, compute_type: str = "default") -> OpenModel:
     """Opens the checkpoint or native file at `path`, or the bundled model for None.
 
+    A native file whose matrices have the compute type is mapped; of any other a converted image is
+    made in memory.
+
     Raises:
+        OptionError: an unknown compute type.
         CheckpointError: the files are missing, damaged or contradict each other; names them.
         UnsupportedModelError: a model of a family or an architecture that the engine lacks.
     """
@@ -82,9 +87,12 @@ def open_model(path: str | os.PathLike[str] | None) -> OpenModel:
     try:
         if native.is_native(name):
             model = _native.Model.open(name)
+            image = converted_image(name, model, compute_type)
         else:
-            model = _native.Model.from_buffer(native.build_image(read_checkpoint(name)).data, name)
-    except CheckpointError:
+            image = native.build_image(read_checkpoint(name), compute_type)
+        if image is not None:
+            model = _native.Model.from_buffer(image.data, name)
+    except PytransformerError:
         raise
     except ValueError as error:
         raise CheckpointError(str(error)) from None

@@ -1,4 +1,4 @@
-"""Writes the native model file (docs/native-format.md) and reads its configuration."""
+"""Writes the native model file (docs/native-format.md) and reads its header."""
 
 from __future__ import annotations
 
@@ -9,65 +9,106 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pytransformer.compute_types import resolve
 from pytransformer.config_reader import read_fields, read_object
+from pytransformer.errors import CheckpointError
 from pytransformer.model_spec import Checkpoint, GenerationSpec, ModelSpec, TokenizerSpec
-from pytransformer.native_layout import Entry, entries, pack_panels
+from pytransformer.native_entry import Entry, Matrix
+from pytransformer.native_layout import entries, pack_panels
+from pytransformer.panels import Tensor
 
 __all__ = [
+    "DTYPES",
     "FORMAT",
     "FORMAT_VERSION",
+    "Image",
+    "assemble",
     "build_image",
     "is_native",
     "pack_panels",
     "read_config",
+    "read_header",
     "write",
+    "write_image",
 ]
 
 FORMAT = "pytransformer"
 FORMAT_VERSION = "1"
 ALIGNMENT = 64
 
-_ITEM_BYTES = {"F32": 4, "U8": 1}
-_DTYPES: Mapping[str, type[np.generic]] = {"F32": np.float32, "U8": np.uint8}
+# By their safetensors names. NumPy has no bfloat16; its bits stand in uint16.
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "F32": np.dtype(np.float32),
+    "BF16": np.dtype(np.uint16),
+    "I8": np.dtype(np.int8),
+    "U8": np.dtype(np.uint8),
+}
 # No real header comes near it; a file that claims more is something else.
 _MAX_HEADER_BYTES = 100_000_000
 
 Image = npt.NDArray[np.uint8]
 
 
-def build_image(checkpoint: Checkpoint) -> Image:
+def build_image(checkpoint: Checkpoint, compute_type: str = "default") -> Image:
     """The whole native file in memory, aligned to 64 bytes.
 
     The image is allocated once, and the weights are read and packed into it one after another.
-    Raises what reading the checkpoint's tensors raises.
+    "default" is float32, in which a checkpoint is read whatever it is stored in.
+
+    Raises:
+        OptionError: an unknown compute type.
+        CheckpointError: the weights hold NaN or infinity, which int8 and int4 have not.
+        Exception: what reading the checkpoint's tensors raises.
     """
+    matrix_type = resolve(compute_type, "float32") or "float32"
     file_entries, listing = _file_entries(checkpoint.files)
-    plan = [*entries(checkpoint.model, checkpoint.tensors), *file_entries]
-    header = _header(_with_files(checkpoint, listing).config_json(), plan)
-    image = _aligned_zeros(len(header) + sum(map(_entry_bytes, plan)))
+    weights = [
+        item.stored_as(matrix_type) if isinstance(item, Matrix) else item
+        for item in entries(checkpoint.model, checkpoint.tensors)
+    ]
+    return assemble(_with_files(checkpoint, listing).config_json(), [*weights, *file_entries])
+
+
+def assemble(config: str, plan: Sequence[Entry]) -> Image:
+    """A native file in memory: the configuration in its header, then the planned tensors."""
+    header = _header(config, [tensor for entry in plan for tensor in entry.tensors])
+    size = sum(_size_bytes(tensor) for entry in plan for tensor in entry.tensors)
+    image = _aligned_zeros(len(header) + size)
     image[: len(header)] = np.frombuffer(header, np.uint8)
     position = len(header)
     for entry in plan:
-        end = position + _entry_bytes(entry)
-        entry.fill(image[position:end].view(_DTYPES[entry.dtype]).reshape(entry.shape))
-        position = end
+        targets = []
+        for tensor in entry.tensors:
+            end = position + _size_bytes(tensor)
+            targets.append(image[position:end].view(DTYPES[tensor.dtype]).reshape(tensor.shape))
+            position = end
+        entry.fill(*targets)
     return image
 
 
-def write(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
+def write(
+    checkpoint: Checkpoint, path: str | os.PathLike[str], compute_type: str = "default"
+) -> None:
+    """Writes a checkpoint as a native file at `path`, or nothing.
+
+    Raises what :func:`build_image` and :func:`write_image` raise.
+    """
+    write_image(build_image(checkpoint, compute_type), path)
+
+
+def write_image(image: Image, path: str | os.PathLike[str]) -> None:
     """Writes the native file at `path`, or nothing.
 
     It appears under its name when it is complete. Raises OSError that names `path`, for example
     when the disk is full, and then leaves no temporary file behind.
     """
-    image = build_image(checkpoint)
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
@@ -88,15 +129,25 @@ def write(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
 def is_native(path: str | os.PathLike[str]) -> bool:
     """Whether `path` is a native model file, judged by its header and not by its name."""
     try:
-        with open(path, "rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if size > min(_MAX_HEADER_BYTES, os.fstat(file.fileno()).st_size):
-                return False
-            header = json.loads(file.read(size))
-    except (OSError, ValueError, RecursionError):
+        read_header(path)
+    except (OSError, CheckpointError):
         return False
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
-    return isinstance(metadata, dict) and metadata.get("format") == FORMAT
+    return True
+
+
+def read_header(path: str | os.PathLike[str]) -> tuple[dict[str, Any], int]:
+    """The parsed header of a native file, and where the tensors' bytes start.
+
+    Nothing in it has been checked but that it calls itself a native file; CheckpointError if not.
+    """
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size <= min(_MAX_HEADER_BYTES, os.fstat(file.fileno()).st_size):
+            with contextlib.suppress(ValueError, RecursionError):
+                header = json.loads(file.read(size))
+                if isinstance(header, dict) and _is_ours(header.get("__metadata__")):
+                    return header, 8 + size
+    raise CheckpointError(f"{os.fspath(path)}: not a native model file")
 
 
 def read_config(text: str) -> tuple[str, ModelSpec, GenerationSpec, TokenizerSpec]:
@@ -134,7 +185,11 @@ def _file_entry(name: str, content: bytes) -> Entry:
     def fill(target: Image) -> None:
         target[: len(content)] = np.frombuffer(content, np.uint8)
 
-    return Entry(name, "U8", (_round_up(len(content)),), fill)
+    return Entry((Tensor(name, "U8", (_round_up(len(content)),)),), fill)
+
+
+def _is_ours(metadata: Any) -> bool:
+    return isinstance(metadata, dict) and metadata.get("format") == FORMAT
 
 
 def _with_files(checkpoint: Checkpoint, listing: dict[str, dict[str, Any]]) -> Checkpoint:
@@ -144,15 +199,15 @@ def _with_files(checkpoint: Checkpoint, listing: dict[str, dict[str, Any]]) -> C
     )
 
 
-def _header(config: str, plan: list[Entry]) -> bytes:
+def _header(config: str, tensors: Sequence[Tensor]) -> bytes:
     metadata = {"format": FORMAT, "format_version": FORMAT_VERSION, "config": config}
     header: dict[str, Any] = {"__metadata__": metadata}
     position = 0
-    for entry in plan:
-        end = position + _entry_bytes(entry)
-        header[entry.name] = {
-            "dtype": entry.dtype,
-            "shape": entry.shape,
+    for tensor in tensors:
+        end = position + _size_bytes(tensor)
+        header[tensor.name] = {
+            "dtype": tensor.dtype,
+            "shape": tensor.shape,
             "data_offsets": (position, end),
         }
         position = end
@@ -161,8 +216,8 @@ def _header(config: str, plan: list[Entry]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _entry_bytes(entry: Entry) -> int:
-    return math.prod(entry.shape) * _ITEM_BYTES[entry.dtype]
+def _size_bytes(tensor: Tensor) -> int:
+    return math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
 
 
 def _round_up(size: int) -> int:

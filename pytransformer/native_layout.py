@@ -5,46 +5,30 @@ docs/native-format.md is the definition; this module follows it line by line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from pytransformer.model_spec import ModelSpec, StackSpec
+from pytransformer.native_entry import Entry, Matrix, row_blocks
+from pytransformer.panels import FORMATS, PANEL, Tensor, pad
+from pytransformer.quantization import FloatArray
 
-PANEL = 16
-
-FloatArray = npt.NDArray[np.float32]
 Tensors = Mapping[str, FloatArray]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One tensor of a native file. `fill` writes it into zeroed memory of its shape."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    fill: Callable[[npt.NDArray[Any]], None]
-
-
-def pad(size: int) -> int:
-    """Rounds up to a multiple of 16."""
-    return -(-size // PANEL) * PANEL
 
 
 def pack_panels(weight: FloatArray) -> FloatArray:
     """Packs a matrix [outputs, inputs] into panels [pad(outputs) / 16, pad(inputs), 16]."""
-    outputs, inputs = weight.shape
-    packed = np.zeros((pad(outputs) // PANEL, pad(inputs), PANEL), np.float32)
-    _fill_panels(packed, weight)
-    return packed
+    pack = FORMATS["float32"].pack
+    return np.concatenate([pack(rows)[0] for rows in row_blocks(weight)])
 
 
-def entries(model: ModelSpec, tensors: Tensors) -> Iterator[Entry]:
-    """The weights of a native file. Nothing is read before an entry's `fill` is called."""
+def entries(model: ModelSpec, tensors: Tensors) -> Iterator[Entry | Matrix]:
+    """The weights of a native file. Nothing is read before they are asked to fill memory.
+
+    All matrices of the model are among them, and of the vectors those that `tensors` has or must
+    have.
+    """
     encoder, decoder = model.encoder, model.decoder
     if model.shared_embedding:
         yield _matrix(tensors, "shared.embedding.weight", encoder.vocab_size, encoder.d_model)
@@ -68,7 +52,9 @@ def entries(model: ModelSpec, tensors: Tensors) -> Iterator[Entry]:
         yield _vector(tensors, "output.bias", decoder.vocab_size)
 
 
-def _layer(tensors: Tensors, name: str, stack: StackSpec, *, is_decoder: bool) -> Iterator[Entry]:
+def _layer(
+    tensors: Tensors, name: str, stack: StackSpec, *, is_decoder: bool
+) -> Iterator[Entry | Matrix]:
     attention = f"{name}.self_attention"
     parts = [f"{attention}.{part}" for part in ("query", "key", "value")]
     yield from _to_heads(tensors, f"{attention}.qkv", parts, stack, stack.d_model)
@@ -86,7 +72,9 @@ def _layer(tensors: Tensors, name: str, stack: StackSpec, *, is_decoder: bool) -
     yield from _norm(tensors, f"{name}.feed_forward.norm", stack.d_model)
 
 
-def _cross_key_value(tensors: Tensors, decoder: StackSpec, encoder_width: int) -> Iterator[Entry]:
+def _cross_key_value(
+    tensors: Tensors, decoder: StackSpec, encoder_width: int
+) -> Iterator[Entry | Matrix]:
     parts = [
         f"decoder.layers.{layer}.cross_attention.{part}"
         for layer in range(decoder.num_layers)
@@ -98,7 +86,7 @@ def _cross_key_value(tensors: Tensors, decoder: StackSpec, encoder_width: int) -
         )
 
 
-def _linear(tensors: Tensors, name: str, outputs: int, inputs: int) -> Iterator[Entry]:
+def _linear(tensors: Tensors, name: str, outputs: int, inputs: int) -> Iterator[Entry | Matrix]:
     yield _matrix(tensors, f"{name}.weight", outputs, inputs)
     if f"{name}.bias" in tensors:
         yield _vector(tensors, f"{name}.bias", outputs)
@@ -113,7 +101,7 @@ def _vector(tensors: Tensors, name: str, size: int) -> Entry:
     def fill(target: FloatArray) -> None:
         target[:size] = tensors[name]
 
-    return Entry(name, "F32", (pad(size),), fill)
+    return Entry((Tensor(name, "F32", (pad(size),)),), fill)
 
 
 def _positions(tensors: Tensors, name: str, stack: StackSpec) -> Entry:
@@ -122,28 +110,28 @@ def _positions(tensors: Tensors, name: str, stack: StackSpec) -> Entry:
     def fill(target: FloatArray) -> None:
         target[:, : stack.d_model] = tensors[name]
 
-    return Entry(name, "F32", (rows, pad(stack.d_model)), fill)
+    return Entry((Tensor(name, "F32", (rows, pad(stack.d_model))),), fill)
 
 
-def _matrix(tensors: Tensors, name: str, outputs: int, inputs: int) -> Entry:
-    def fill(target: FloatArray) -> None:
-        _fill_panels(target, tensors[name])
+def _matrix(tensors: Tensors, name: str, outputs: int, inputs: int) -> Matrix:
+    def blocks() -> Iterator[FloatArray]:
+        return row_blocks(tensors[name])
 
-    return Entry(name, "F32", (pad(outputs) // PANEL, pad(inputs), PANEL), fill)
+    return Matrix(name, pad(outputs) // PANEL, pad(inputs), blocks)
 
 
 def _to_heads(
     tensors: Tensors, name: str, parts: Sequence[str], stack: StackSpec, inputs: int
-) -> Iterator[Entry]:
+) -> Iterator[Entry | Matrix]:
     """Projections to heads, one under another; every head is padded by itself."""
     heads, head_dim = stack.num_heads, stack.head_dim
     width = heads * pad(head_dim)
+    total = len(parts) * width
 
-    def fill_weight(target: FloatArray) -> None:
-        panels = width // PANEL
-        for i, part in enumerate(parts):
+    def blocks() -> Iterator[FloatArray]:
+        for part in parts:
             padded = _pad_axis(tensors[f"{part}.weight"].reshape(heads, head_dim, inputs), 1)
-            _fill_panels(target[i * panels : (i + 1) * panels], padded.reshape(width, inputs))
+            yield from row_blocks(padded.reshape(width, inputs))
 
     def fill_bias(target: FloatArray) -> None:
         for i, part in enumerate(parts):
@@ -151,22 +139,21 @@ def _to_heads(
                 padded = _pad_axis(tensors[f"{part}.bias"].reshape(heads, head_dim), 1)
                 target[i * width : (i + 1) * width] = padded.reshape(width)
 
-    total = len(parts) * width
-    yield Entry(f"{name}.weight", "F32", (total // PANEL, pad(inputs), PANEL), fill_weight)
+    yield Matrix(f"{name}.weight", total // PANEL, pad(inputs), blocks)
     if any(f"{part}.bias" in tensors for part in parts):
-        yield Entry(f"{name}.bias", "F32", (total,), fill_bias)
+        yield Entry((Tensor(f"{name}.bias", "F32", (total,)),), fill_bias)
 
 
-def _from_heads(tensors: Tensors, name: str, stack: StackSpec) -> Iterator[Entry]:
+def _from_heads(tensors: Tensors, name: str, stack: StackSpec) -> Iterator[Entry | Matrix]:
     """The projection back from the heads, each padded by itself, to d_model."""
     heads, head_dim, d_model = stack.num_heads, stack.head_dim, stack.d_model
     width = heads * pad(head_dim)
 
-    def fill(target: FloatArray) -> None:
+    def blocks() -> Iterator[FloatArray]:
         padded = _pad_axis(tensors[f"{name}.weight"].reshape(d_model, heads, head_dim), 2)
-        _fill_panels(target, padded.reshape(d_model, width))
+        return row_blocks(padded.reshape(d_model, width))
 
-    yield Entry(f"{name}.weight", "F32", (pad(d_model) // PANEL, width, PANEL), fill)
+    yield Matrix(f"{name}.weight", pad(d_model) // PANEL, width, blocks)
     if f"{name}.bias" in tensors:
         yield _vector(tensors, f"{name}.bias", d_model)
 
@@ -176,14 +163,3 @@ def _pad_axis(array: FloatArray, axis: int) -> FloatArray:
     if missing == 0:
         return array
     return np.pad(array, [(0, missing if i == axis else 0) for i in range(array.ndim)])
-
-
-def _fill_panels(target: FloatArray, weight: FloatArray) -> None:
-    """Writes a matrix [outputs, inputs] into zeroed panels."""
-    outputs, inputs = weight.shape
-    whole = outputs // PANEL
-    if whole:
-        full = weight[: whole * PANEL].reshape(whole, PANEL, inputs)
-        target[:whole, :inputs] = full.transpose(0, 2, 1)
-    if rest := outputs - whole * PANEL:
-        target[whole, :inputs, :rest] = weight[whole * PANEL :].T

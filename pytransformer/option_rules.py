@@ -93,13 +93,17 @@ class Number:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few values; True and False are written as words on the command line."""
+    """One of a few values; True and False are written as words on the command line.
+
+    An alias is taken too, for the value that it maps to.
+    """
 
     values: tuple[str | bool, ...]
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def expected(self) -> str:
-        return "one of " + ", ".join(repr(value) for value in self.values)
+        return "one of " + ", ".join(map(repr, (*self.values, *self.aliases)))
 
     @property
     def metavar(self) -> str:
@@ -108,6 +112,8 @@ class Choice:
     def convert(self, value: object) -> str | bool:
         if isinstance(value, np.bool_):
             value = bool(value)
+        if isinstance(value, str):
+            value = self.aliases.get(value, value)
         for choice in self.values:
             if type(value) is type(choice) and value == choice:
                 return choice

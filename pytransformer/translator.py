@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, overload
 
 from pytransformer import _native
+from pytransformer.compute_types import COMPUTE_TYPE
 from pytransformer.errors import OptionError
 from pytransformer.model_files import open_model
-from pytransformer.option_rules import Choice, Integer, check, option, option_infos
+from pytransformer.option_rules import Integer, check, option, option_infos
 from pytransformer.options import Decoding, resolve
 
 _MAX_THREADS = 1024
@@ -39,7 +40,10 @@ class TranslatorSettings:
     """Settings of a translator as a whole, with the rules that they keep."""
 
     compute_type: str = option(
-        Choice(("default", "auto", "float32")), "number format of the weights"
+        COMPUTE_TYPE,
+        "number format of the weights: default is as stored, auto the fastest that costs at most "
+        "0.3 BLEU",
+        flags=("--compute-type",),
     )
     inter_threads: int = option(Integer(1, _MAX_THREADS), "sentences translated in parallel")
     intra_threads: int = option(THREADS, "threads for each of them")
@@ -95,8 +99,11 @@ class Translator:
         Args:
             model: path of a checkpoint (a Hugging Face directory) or of a native model file; None
                 is the model that the package carries.
-            compute_type: number format to compute in: "float32", or "default" and "auto", which
-                mean the same as long as there is no other.
+            compute_type: number format of the weights: "float32", "bfloat16", "int8" or "int4".
+                "default" is as stored, in which a native file is mapped and shared with other
+                processes; any other type is converted in memory. "auto" is the fastest that costs
+                at most 0.3 BLEU: int8, but what is stored as int4 stays so. CTranslate2's
+                "int8_float32", "int8_float16" and "int8_bfloat16" mean "int8".
             inter_threads: how many workers translate in parallel; they share the weights.
             intra_threads: threads of each worker; 0 shares out the cores that this process may use
                 (by its affinity and its container's quota).
@@ -108,7 +115,7 @@ class Translator:
         settings = _check_settings(
             compute_type=compute_type, inter_threads=inter_threads, intra_threads=intra_threads
         )
-        self._model = open_model(model)
+        self._model = open_model(model, settings.compute_type)
         self._limits = self._model.limits()
         cores_per_worker = _native.available_threads() // settings.inter_threads
         self._engine = _native.Engine(
@@ -222,8 +229,8 @@ class Translator:
 
     @property
     def compute_type(self) -> str:
-        """Number format in which the engine computes."""
-        return "float32"
+        """Number format of the matrices, or of most of them."""
+        return self._model.native.compute_type
 
     @property
     def isa(self) -> str:

@@ -1,4 +1,4 @@
-"""The configuration inside a native image."""
+"""What a native image holds, read without the package."""
 
 from __future__ import annotations
 
@@ -19,3 +19,14 @@ def config_text(image: np.ndarray) -> str:
 def config_of(image: np.ndarray) -> dict[str, Any]:
     """As an object."""
     return json.loads(config_text(image))
+
+
+def stored_tensors(image: np.ndarray) -> dict[str, tuple[str, list[int], np.ndarray]]:
+    """Type, shape and bytes of every tensor, in the header's order."""
+    start = 8 + struct.unpack("<Q", image[:8].tobytes())[0]
+    header = json.loads(image[8:start].tobytes())
+    del header["__metadata__"]
+    return {
+        name: (value["dtype"], value["shape"], image[start:][slice(*value["data_offsets"])])
+        for name, value in header.items()
+    }

@@ -17,8 +17,8 @@ import pytransformer
 from bundled import ENGLISH, GERMAN, bundled_model
 from checkpoints import make_marian
 from huggingface_peer import Search
-from native_to_huggingface import write_directory
 from pytransformer import _native, loaders, native
+from pytransformer.benchmark.native_to_huggingface import write_directory
 from pytransformer.model_files import open_model
 
 LOGITS_TOLERANCE = 1e-4  # of the root mean square of a row of logits

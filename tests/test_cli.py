@@ -94,6 +94,12 @@ class TestTranslate:
         text = translator.translate(TEXT, length_penalty=0.5, **options)
         assert result.stdout.decode() == f"{text}\n"
 
+    def test_compute_type(self, marian: MarianCheckpoint) -> None:
+        text = pytransformer.Translator(marian.path, compute_type="int8").translate(TEXT)
+        for name in ("int8", "auto", "int8_float32"):
+            result = run("translate", "--model", marian.path, "--compute-type", name, TEXT)
+            assert result.stdout.decode() == f"{text}\n"
+
     def test_languages(self, tmp_path: Path) -> None:
         path = make_marian(tmp_path / "model", languages=("de", "en")).path
         text = pytransformer.Translator(path).translate(TEXT, tgt_lang="de")
@@ -122,6 +128,8 @@ class TestMistakes:
             (["translate", "--input", "no/where"], ["no/where"]),
             (["translate", "--input", "x", TEXT], ["TEXT", "--input"]),
             (["convert", "no/where", "out"], ["no/where"]),
+            (["convert", "--compute-type", "float16", "x", "out"], ["'float16'", "'bfloat16'"]),
+            (["translate", "--compute-type", "int16", TEXT], ["'int16'", "'int8'"]),
             (["info", "no/where"], ["no/where"]),
         ],
     )
@@ -222,11 +230,38 @@ class TestConvert:
         output = tmp_path / "model.safetensors"
         result = run("convert", marian.path, output)
         assert result.returncode == 0, result.stderr
-        assert result.stdout.decode().startswith(f"{output}: marian, ")
+        assert result.stdout.decode().startswith(f"{output}: marian, float32, ")
         again = tmp_path / "again.safetensors"
         assert run("convert", output, again).returncode == 0
         assert again.read_bytes() == output.read_bytes()
         assert sorted(tmp_path.iterdir()) == [again, output]
+
+    @pytest.mark.parametrize("compute_type", ["bfloat16", "int8", "int4", "auto"])
+    def test_compute_types(
+        self, marian: MarianCheckpoint, compute_type: str, tmp_path: Path
+    ) -> None:
+        """From a checkpoint, and from a native file in float32, which is rounded anew."""
+        plain, direct, again = (tmp_path / name for name in ("plain", "direct", "again"))
+        expected = "int8" if compute_type == "auto" else compute_type
+        option = ["--compute-type", compute_type]
+        assert run("convert", marian.path, plain).returncode == 0
+        for source, output in ((marian.path, direct), (plain, again)):
+            result = run("convert", *option, source, output)
+            assert result.returncode == 0, result.stderr
+            assert result.stdout.decode().startswith(f"{output}: marian, {expected}, ")
+        assert direct.read_bytes() == again.read_bytes()
+        assert direct.stat().st_size < plain.stat().st_size
+        kept = tmp_path / "kept"
+        assert run("convert", direct, kept).returncode == 0
+        assert kept.read_bytes() == direct.read_bytes()
+        assert f"compute type     {expected}\n" in run("info", kept).stdout.decode()
+        assert len(list(tmp_path.iterdir())) == 4
+
+    def test_over_its_own_source(self, marian: MarianCheckpoint, tmp_path: Path) -> None:
+        model = tmp_path / "model"
+        assert run("convert", marian.path, model).returncode == 0
+        assert run("convert", "--compute-type", "int8", model, model).returncode == 0
+        assert ", int8, " in run("convert", model, model).stdout.decode()
 
     def test_leaves_nothing_where_the_checkpoint_is_broken(
         self, marian: MarianCheckpoint, tmp_path: Path
@@ -269,6 +304,7 @@ class TestInfo:
         assert result.returncode == 0, result.stderr
         assert f"pytransformer    {pytransformer.__version__}" in text
         facts = ["instruction set", "cores", "marian", "d_model 24", "2 layers", "3 layers"]
+        facts += ["compute type     float32"]
         assert all(fact in text for fact in facts), text
 
     def test_runs_as_a_module(self, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pytransformer._native import Kernels, active_isa, supported_isas
 
-ORDER = ["portable", "avx2", "avx512"]
+ORDER = ["portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16"]
 
 
 def run(code: str, isa: str) -> subprocess.CompletedProcess[str]:

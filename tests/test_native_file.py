@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from checkpoints import MarianCheckpoint, make_marian
 from mutations import damaged
 from native_images import config_of, config_text
-from pytransformer import loaders, native
+from pytransformer import _native, loaders, native
 from pytransformer.errors import CheckpointError
 from pytransformer.loaders.safetensors_file import SafetensorsFile
 from pytransformer.model_spec import Checkpoint
@@ -269,6 +269,16 @@ def test_full_disk(tmp_path: Path, checkpoint: Checkpoint) -> None:
         assert os.listdir(tmp_path) == []
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_write_in_another_type(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    path = tmp_path / "model"
+    for compute_type in ("bfloat16", "int8", "int4"):
+        native.write(checkpoint, path, compute_type)
+        assert path.read_bytes() == native.build_image(checkpoint, compute_type).tobytes()
+        file = SafetensorsFile(path)  # other readers of the container accept it
+        assert len(file.shapes) > 40
+        assert _native.Model.open(str(path)).compute_type == compute_type
 
 
 def test_write_into_a_missing_folder(tmp_path: Path, checkpoint: Checkpoint) -> None:

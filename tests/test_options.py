@@ -13,8 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytransformer import OptionError
+from pytransformer.compute_types import COMPUTE_TYPE, check_compute_type
+from pytransformer.compute_types import resolve as resolve_type
 from pytransformer.model_spec import GenerationSpec
 from pytransformer.options import OPTIONS, DecodingLimits, resolve
+from pytransformer.translator import SETTINGS
 
 VOCABULARY = {"</s>": 0, "<unk>": 1, "▁a": 2, ".": 3}
 GENERATION = GenerationSpec(
@@ -174,5 +177,36 @@ def test_whatever_is_given_is_taken_or_refused_in_one_way(arguments: dict[str, A
 
 def test_every_option_stands_in_the_documentation() -> None:
     page = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
-    missing = [name for name in OPTIONS if f"| `{name}` |" not in page]
+    missing = [name for name in {**OPTIONS, **SETTINGS} if f"| `{name}` |" not in page]
+    missing += [name for name in COMPUTE_TYPES if f'`"{name}"`' not in page]
     assert not missing
+
+
+COMPUTE_TYPES = {
+    **{name: name for name in ("default", "auto", "float32", "bfloat16", "int8", "int4")},
+    **dict.fromkeys(("int8_float32", "int8_float16", "int8_bfloat16"), "int8"),
+}
+
+
+def test_names_of_compute_types() -> None:
+    assert {name: check_compute_type(name) for name in COMPUTE_TYPES} == COMPUTE_TYPES
+    assert COMPUTE_TYPE.metavar == "{default,auto,float32,bfloat16,int8,int4}"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["float16", "int16", "bf16", "INT8", "int8 ", "", "int8_int8", None, 8, True, ["int8"]]
+)
+def test_other_compute_types_are_refused_with_those_there_are(wrong: Any) -> None:
+    with pytest.raises(OptionError) as caught:
+        check_compute_type(wrong)
+    message = str(caught.value)
+    assert message.startswith(f"compute_type is {wrong!r}, expected one of ")
+    assert all(repr(name) in message for name in COMPUTE_TYPES)
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16", "int8", "int4"])
+def test_what_compute_types_mean(stored: str) -> None:
+    assert resolve_type("default", stored) is None
+    assert resolve_type("auto", stored) == (None if stored == "int4" else "int8")
+    assert resolve_type("int8_float32", stored) == "int8"
+    assert resolve_type("int4", stored) == "int4"

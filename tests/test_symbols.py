@@ -17,11 +17,30 @@ COMPILER = shutil.which("g++") or shutil.which("clang++")
 X86 = platform.machine() in ("x86_64", "AMD64")
 
 
-def isa_flags() -> dict[str, list[str]]:
+def declared_flags() -> dict[str, list[str]]:
     """Instruction sets and their compiler flags, as the build declares them."""
     text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
-    calls = re.findall(r"^\s*pytransformer_add_isa\((\w+)([^)]*)\)", text, re.MULTILINE)
-    return {name: flags.split() for name, flags in calls if name == "portable" or X86}
+    variables: dict[str, str] = {}
+    flags = {}
+    calls = re.findall(r"^\s*(set|pytransformer_add_isa)\((\w+)([^)]*)\)", text, re.MULTILINE)
+    for command, name, values in calls:
+        if command == "set":
+            variables[name] = values
+        else:
+            flags[name] = re.sub(r"\$\{(\w+)\}", lambda m: variables[m[1]], values).split()
+    return flags
+
+
+def isa_flags() -> dict[str, list[str]]:
+    """Those that this processor's compiler knows."""
+    return {name: flags for name, flags in declared_flags().items() if name == "portable" or X86}
+
+
+def test_variables_in_flags_are_resolved() -> None:
+    flags = declared_flags()
+    assert not flags["portable"]
+    assert {"-mavx512f", "-mfma", "-mavx512vnni"} <= set(flags["avx512_vnni"])
+    assert "-mavx512vnni" not in flags["avx512"]
 
 
 @pytest.mark.skipif(not (COMPILER and shutil.which("nm")), reason="needs a C++ compiler and nm")
@@ -53,5 +72,4 @@ def test_every_isa_file_is_built() -> None:
     files = {
         path.stem.removeprefix("isa_") for path in (ROOT / "csrc" / "kernels").glob("isa_*.cc")
     }
-    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
-    assert files == set(re.findall(r"pytransformer_add_isa\((\w+)[ )]", text)) - {"name"}
+    assert files == set(declared_flags())

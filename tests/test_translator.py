@@ -11,7 +11,15 @@ import torch
 
 import pytransformer
 from checkpoints import MarianCheckpoint, make_marian
-from pytransformer import InputLengthError, OptionError, TranslationResult, Translator
+from pytransformer import (
+    InputLengthError,
+    OptionError,
+    TranslationResult,
+    Translator,
+    _native,
+    loaders,
+    native,
+)
 
 SENTENCE = "Der Hund läuft im Schnee."
 
@@ -215,17 +223,54 @@ class TestConstruction:
         assert translator.num_parameters >= marian.model.num_parameters() // 2
         assert translator.inter_threads == 1
         assert translator.intra_threads >= 1
-        assert translator.isa in {"portable", "avx2", "avx512"}
+        assert translator.isa in _native.supported_isas()
         assert repr(str(marian.path)) in repr(translator)
 
-    @pytest.mark.parametrize("compute_type", ["float32", "auto", "default"])
-    def test_compute_types(self, marian: MarianCheckpoint, compute_type: str) -> None:
-        assert Translator(marian.path, compute_type=compute_type).compute_type == "float32"
+    @pytest.mark.parametrize(
+        ("compute_type", "expected"),
+        [
+            ("default", "float32"),
+            ("auto", "int8"),
+            ("float32", "float32"),
+            ("bfloat16", "bfloat16"),
+            ("int8", "int8"),
+            ("int8_float32", "int8"),
+            ("int8_float16", "int8"),
+            ("int8_bfloat16", "int8"),
+            ("int4", "int4"),
+        ],
+    )
+    def test_compute_types(
+        self, marian: MarianCheckpoint, compute_type: str, expected: str
+    ) -> None:
+        translator = Translator(marian.path, compute_type=compute_type)
+        assert translator.compute_type == expected
+        assert f"compute_type={expected!r}" in repr(translator)
+        assert translator.translate(SENTENCE)
+
+    @pytest.mark.parametrize("stored", ["float32", "bfloat16", "int8", "int4"])
+    def test_compute_types_of_native_files(
+        self, marian: MarianCheckpoint, stored: str, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "model.safetensors"
+        native.write(loaders.load(marian.path), path, stored)
+        from_checkpoint = Translator(marian.path, compute_type=stored)
+        translator = Translator(path)
+        assert translator.compute_type == stored
+        assert translator.translate(SENTENCE) == from_checkpoint.translate(SENTENCE)
+        for compute_type in ("float32", "bfloat16", "int8", "int4"):
+            other = Translator(path, compute_type=compute_type)
+            assert other.compute_type == compute_type
+            assert other.translate(SENTENCE)
+        fastest = Translator(path, compute_type="auto").compute_type
+        assert fastest == ("int4" if stored == "int4" else "int8")
 
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
             ({"compute_type": "int3"}, "compute_type is 'int3', expected one of .*'float32'"),
+            ({"compute_type": "float16"}, "compute_type is 'float16', expected .*'bfloat16'"),
+            ({"compute_type": "int16"}, "compute_type is 'int16', expected .*'int4'"),
             ({"compute_type": None}, "compute_type"),
             ({"inter_threads": 0}, "inter_threads is 0, expected an integer from 1"),
             ({"intra_threads": -1}, "intra_threads is -1"),

@@ -9,9 +9,13 @@ import shutil
 from typing import Any
 
 from pytransformer import native
+from pytransformer.cli.arguments import add_flags, given
 from pytransformer.cli.text import megabytes
+from pytransformer.compute_types import check_compute_type
 from pytransformer.errors import OptionError
 from pytransformer.model_files import open_model, read_checkpoint
+from pytransformer.native_conversion import converted_image
+from pytransformer.translator import SETTINGS
 
 _DESCRIPTION = """\
 Writes CHECKPOINT as one native model file, which opens at once and is shared by all processes that
@@ -24,13 +28,19 @@ def add_parser(commands: Any) -> None:
         "convert", help="write a checkpoint as a native model file", description=_DESCRIPTION
     )
     parser.set_defaults(run=run)
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a Hugging Face directory")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="a Hugging Face directory, or a native model file to write in another compute type",
+    )
     parser.add_argument("output", metavar="OUT", help="the file to write")
+    add_flags(parser, SETTINGS)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Converts; a place where OUT cannot be written is found before the checkpoint is read."""
+    """Converts; what is wrong with the options or OUT is found before the checkpoint is read."""
     output: str = arguments.output
+    compute_type = check_compute_type(given(arguments, SETTINGS).get("compute_type", "default"))
     folder = os.path.dirname(os.path.abspath(output))
     if os.path.exists(output) and not os.path.isfile(output):
         # Renaming onto a device would replace it.
@@ -40,19 +50,27 @@ def run(arguments: argparse.Namespace) -> int:
     if not os.access(folder, os.W_OK):
         raise OptionError(f"{folder}: not writable")
     if native.is_native(arguments.checkpoint):
-        _copy(arguments.checkpoint, output)
+        _convert_native(arguments.checkpoint, output, compute_type)
     else:
-        native.write(read_checkpoint(arguments.checkpoint), output)
+        native.write(read_checkpoint(arguments.checkpoint), output, compute_type)
     model = open_model(output)
     print(
-        f"{output}: {model.family}, {model.native.num_parameters:,} parameters, "
-        f"{megabytes(model.native.size_bytes)}"
+        f"{output}: {model.family}, {model.native.compute_type}, "
+        f"{model.native.num_parameters:,} parameters, {megabytes(model.native.size_bytes)}"
     )
     return 0
 
 
+def _convert_native(source: str, output: str, compute_type: str) -> None:
+    model = open_model(source)  # raises if it is damaged
+    image = converted_image(source, model.native, compute_type)
+    if image is None:
+        _copy(source, output)
+    else:
+        native.write_image(image, output)
+
+
 def _copy(source: str, output: str) -> None:
-    open_model(source)  # raises if it is damaged
     temporary = f"{output}.{os.getpid()}.tmp"
     try:
         shutil.copyfile(source, temporary)

@@ -59,6 +59,7 @@ def _model_facts(model: OpenModel) -> dict[str, str]:
         "vocabulary": _vocabulary(model),
         "positions": positions.kind.replace("_", ", ")
         + ("" if positions.kind == "none" else f", up to {positions.max_length} tokens"),
+        "compute type": model.native.compute_type,
         "parameters": f"{model.native.num_parameters:,} (padding included)",
         "size": megabytes(model.native.size_bytes),
         "from": _languages(model.tokenizer.source_languages),

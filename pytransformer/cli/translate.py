@@ -8,16 +8,15 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable
 from typing import Any, BinaryIO, TextIO
 
 from pytransformer import _native
+from pytransformer.cli.arguments import add_flags, given
 from pytransformer.cli.lines import LineReader
 from pytransformer.cli.progress import Progress
 from pytransformer.errors import OptionError
-from pytransformer.option_rules import Rule
 from pytransformer.options import OPTIONS
-from pytransformer.translator import THREADS, InputLengthError, Translator
+from pytransformer.translator import SETTINGS, THREADS, InputLengthError, Translator
 
 _DESCRIPTION = """\
 Translates each TEXT, or each line of a file or of stdin, to one line of UTF-8. Lines are translated
@@ -30,7 +29,7 @@ _MOST_LINES = 1024
 
 
 def add_parser(commands: Any) -> None:
-    """Declares the command and its options; those of decoding come from TranslationOptions."""
+    """Declares the command and its options; most come from where the Python API declares them."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "translate", help="translate text, a file or stdin", description=_DESCRIPTION
     )
@@ -50,16 +49,9 @@ def add_parser(commands: Any) -> None:
         default=0,
         help="cores to use; 0, the default, means all that this process may use",
     )
+    add_flags(parser, SETTINGS)
     decoding = parser.add_argument_group("decoding", "By default as the model's checkpoint says.")
-    for name, info in OPTIONS.items():
-        if info.flags:
-            decoding.add_argument(
-                *info.flags,
-                dest=name,
-                type=_reader(info.rule),
-                metavar=info.rule.metavar,
-                help=info.help,
-            )
+    add_flags(decoding, OPTIONS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise OptionError("give either TEXT or --input, not both")
         waiting_user = reader is None or os.isatty(reader.descriptor)
         translator = _open_translator(arguments, one_by_one=waiting_user)
-        options = {name: getattr(arguments, name, None) for name in OPTIONS}
+        options = given(arguments, OPTIONS)
         options.update(src_lang=arguments.src_lang, tgt_lang=arguments.tgt_lang)
         translator.translate([], **options)  # raises if an option or a language is wrong
         output = _open_output(arguments.output, reader, stack)
@@ -81,18 +73,6 @@ def run(arguments: argparse.Namespace) -> int:
             stack.callback(progress.close)
             _translate_lines(translator, reader, options, output, progress)
     return 0
-
-
-def _reader(rule: Rule) -> Callable[[str], object]:
-    """Reads an argument for a rule; what cannot be read stays text, for the rule to refuse."""
-
-    def read(text: str) -> object:
-        try:
-            return rule.parse(text)
-        except ValueError:
-            return text
-
-    return read
 
 
 def _thread_count(text: str) -> int:
@@ -117,10 +97,14 @@ def _open_input(path: str | None, stack: contextlib.ExitStack) -> LineReader:
 
 def _open_translator(arguments: argparse.Namespace, *, one_by_one: bool) -> Translator:
     threads = arguments.threads or _native.available_threads()
-    if one_by_one:
-        return Translator(arguments.model, inter_threads=1, intra_threads=threads)
     # With many lines, a worker for each core is faster than to share out every sentence.
-    return Translator(arguments.model, inter_threads=threads, intra_threads=1)
+    inter_threads, intra_threads = (1, threads) if one_by_one else (threads, 1)
+    return Translator(
+        arguments.model,
+        inter_threads=inter_threads,
+        intra_threads=intra_threads,
+        **given(arguments, SETTINGS),
+    )
 
 
 def _open_output(

@@ -1,7 +1,8 @@
 """Turns a native MarianMT file back into a directory that transformers reads.
 
-The inverse of `pytransformer convert`, written from docs/native-format.md alone, so that a wrong
-packing shows: weights are taken out of their panels and stripped of their padding.
+The inverse of `pytransformer convert`, written from docs/native-format.md alone, so that the tests
+that use it would show a wrong packing: weights are taken out of their panels and stripped of their
+padding.
 """
 
 from __future__ import annotations
@@ -13,27 +14,34 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import safe_open
-from safetensors.numpy import save_file
+
+from pytransformer.benchmark.safetensors_writer import write_safetensors
+from pytransformer.errors import UnsupportedModelError
 
 Array = npt.NDArray[Any]
 
-LANES = 16
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_tanh": "gelu_new", "silu": "silu"}
+_DTYPES = {"F32": "<f4", "U8": "u1"}
 
 
 def write_directory(native_file: Path, directory: Path) -> None:
-    """Writes config.json, generation_config.json, the weights and the tokenizer's files."""
+    """Writes config.json, generation_config.json, the weights and the tokenizer's files.
+
+    Raises:
+        UnsupportedModelError: the model is no MarianMT model, or its weights are rounded already.
+    """
+    config, packed = _read(native_file)
+    if config["family"] != "marian":
+        raise UnsupportedModelError(
+            f"{native_file}: only MarianMT models can be written for other engines"
+        )
     directory.mkdir(parents=True, exist_ok=True)
-    with safe_open(native_file, framework="numpy") as file:
-        config = json.loads(file.metadata()["config"])
-        packed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    assert config["family"] == "marian"
     settings = config["tokenizer"]["settings"]
     _write_json(directory / "config.json", _config(config))
     _write_json(directory / "generation_config.json", _generation(config))
-    state = {name: np.ascontiguousarray(value) for name, value in _state(config, packed)}
-    save_file(state, directory / "model.safetensors", {"format": "pt"})
+    state = dict(_state(config, packed))
+    shapes = {name: value.shape for name, value in state.items()}
+    write_safetensors(directory / "model.safetensors", shapes, state.__getitem__)
     for name, place in settings["files"].items():
         content = packed[place["tensor"]][: place["length"]].tobytes()
         if name.endswith("_vocabulary.json"):
@@ -46,6 +54,25 @@ def write_directory(native_file: Path, directory: Path) -> None:
     _write_json(
         directory / "tokenizer_config.json", {"tokenizer_class": "MarianTokenizer", **tokenizer}
     )
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The configuration, and the tensors where they lie in the mapped file."""
+    data = np.memmap(path, np.uint8, mode="r")
+    start = 8 + int.from_bytes(data[:8].tobytes(), "little")
+    header = json.loads(data[8:start].tobytes())
+    config = json.loads(header.pop("__metadata__")["config"])
+    if other := sorted({entry["dtype"] for entry in header.values()} - set(_DTYPES)):
+        raise UnsupportedModelError(
+            f"{path}: its weights are stored as {', '.join(other)}, which other engines cannot "
+            "read; give the checkpoint that it was made from"
+        )
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        values = data[start + begin : start + end].view(_DTYPES[entry["dtype"]])
+        tensors[name] = np.asarray(values).reshape(entry["shape"])
+    return config, tensors
 
 
 def _state(config: dict[str, Any], packed: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
@@ -132,13 +159,15 @@ def _norm(
 
 def _matrix(panels: Array) -> Array:
     """[panels, inputs, 16] -> [outputs, inputs], the padding included."""
-    return panels.transpose(0, 2, 1).reshape(-1, panels.shape[1])
+    matrix: Array = panels.transpose(0, 2, 1).reshape(-1, panels.shape[1])
+    return matrix
 
 
 def _config(config: dict[str, Any]) -> dict[str, Any]:
     encoder, decoder = config["model"]["encoder"], config["model"]["decoder"]
     generation = config["generation"]
-    assert {stack["positions"]["kind"] for stack in (encoder, decoder)} == {"sinusoidal"}
+    if {stack["positions"]["kind"] for stack in (encoder, decoder)} != {"sinusoidal"}:
+        raise UnsupportedModelError("only sinusoidal positions can be written for other engines")
     values: dict[str, Any] = {
         "model_type": "marian",
         "d_model": encoder["d_model"],
