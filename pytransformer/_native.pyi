@@ -85,6 +85,13 @@ class Engine:
     def inter_threads(self) -> int: ...
     @property
     def intra_threads(self) -> int: ...
+    def start_profile(self) -> None:
+        """Starts to count from nothing what the workers do; until then nothing is counted."""
+
+    def read_profile(self) -> dict[str, float]:
+        """What was done since `start_profile`: `{encoder,decoder,attention,output,search}_seconds`
+        of the first thread of each worker, summed, and counts of rows, steps and keys."""
+
     def translate(
         self, sources: Sequence[Sequence[int]], options: SearchOptions
     ) -> list[list[tuple[list[int], float]]]:

@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytransformer import _native, native
+from pytransformer import _native
+from pytransformer.compute_types import resolve
 from pytransformer.errors import CheckpointError, PytransformerError
 from pytransformer.model_spec import (
     Checkpoint,
@@ -16,7 +17,7 @@ from pytransformer.model_spec import (
     PositionSpec,
     TokenizerSpec,
 )
-from pytransformer.native_conversion import converted_image
+from pytransformer.native_header import is_native, read_config
 from pytransformer.options import DecodingLimits
 from pytransformer.tokenizers import Tokenizer, create
 
@@ -85,19 +86,37 @@ def open_model(path: str | os.PathLike[str] | None, compute_type: str = "default
             )
     name = os.fsdecode(path)
     try:
-        if native.is_native(name):
-            model = _native.Model.open(name)
-            image = converted_image(name, model, compute_type)
+        if is_native(name):
+            model = _open_native(name, compute_type)
         else:
-            image = native.build_image(read_checkpoint(name), compute_type)
-        if image is not None:
-            model = _native.Model.from_buffer(image.data, name)
+            model = _open_checkpoint(name, compute_type)
     except PytransformerError:
         raise
     except ValueError as error:
         raise CheckpointError(str(error)) from None
-    family, spec, generation, tokenizer_spec = native.read_config(model.config)
+    family, spec, generation, tokenizer_spec = read_config(model.config)
     return OpenModel(name, model, family, spec, generation, tokenizer_spec)
+
+
+# What converts needs NumPy and the loaders, whose imports take longer than to open a native file
+# that is used as it is.
+
+
+def _open_native(path: str, compute_type: str) -> _native.Model:
+    model = _native.Model.open(path)
+    if resolve(compute_type, model.compute_type) is None:
+        return model
+    from pytransformer.native_conversion import converted_image
+
+    image = converted_image(path, model, compute_type)
+    return model if image is None else _native.Model.from_buffer(image.data, path)
+
+
+def _open_checkpoint(path: str, compute_type: str) -> _native.Model:
+    from pytransformer import native
+
+    image = native.build_image(read_checkpoint(path), compute_type)
+    return _native.Model.from_buffer(image.data, path)
 
 
 def read_checkpoint(path: str) -> Checkpoint:
@@ -105,7 +124,6 @@ def read_checkpoint(path: str) -> Checkpoint:
 
     Raises what :func:`pytransformer.loaders.load` raises.
     """
-    # Native files need no loader, and importing them takes its time.
     from pytransformer import loaders
 
     checkpoint = loaders.load(path)

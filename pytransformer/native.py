@@ -1,4 +1,4 @@
-"""Writes the native model file (docs/native-format.md) and reads its header."""
+"""Writes the native model file (docs/native-format.md)."""
 
 from __future__ import annotations
 
@@ -17,30 +17,22 @@ import numpy as np
 import numpy.typing as npt
 
 from pytransformer.compute_types import resolve
-from pytransformer.config_reader import read_fields, read_object
-from pytransformer.errors import CheckpointError
-from pytransformer.model_spec import Checkpoint, GenerationSpec, ModelSpec, TokenizerSpec
+from pytransformer.model_spec import Checkpoint, TokenizerSpec
 from pytransformer.native_entry import Entry, Matrix
+from pytransformer.native_header import FORMAT, FORMAT_VERSION
 from pytransformer.native_layout import entries, pack_panels
 from pytransformer.panels import Tensor
 
 __all__ = [
     "DTYPES",
-    "FORMAT",
-    "FORMAT_VERSION",
     "Image",
     "assemble",
     "build_image",
-    "is_native",
     "pack_panels",
-    "read_config",
-    "read_header",
     "write",
     "write_image",
 ]
 
-FORMAT = "pytransformer"
-FORMAT_VERSION = "1"
 ALIGNMENT = 64
 
 # By their safetensors names. NumPy has no bfloat16; its bits stand in uint16.
@@ -50,9 +42,6 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     "I8": np.dtype(np.int8),
     "U8": np.dtype(np.uint8),
 }
-# No real header comes near it; a file that claims more is something else.
-_MAX_HEADER_BYTES = 100_000_000
-
 Image = npt.NDArray[np.uint8]
 
 
@@ -126,47 +115,6 @@ def write_image(image: Image, path: str | os.PathLike[str]) -> None:
             temporary.unlink()
 
 
-def is_native(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` is a native model file, judged by its header and not by its name."""
-    try:
-        read_header(path)
-    except (OSError, CheckpointError):
-        return False
-    return True
-
-
-def read_header(path: str | os.PathLike[str]) -> tuple[dict[str, Any], int]:
-    """The parsed header of a native file, and where the tensors' bytes start.
-
-    Nothing in it has been checked but that it calls itself a native file; CheckpointError if not.
-    """
-    with open(path, "rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size <= min(_MAX_HEADER_BYTES, os.fstat(file.fileno()).st_size):
-            with contextlib.suppress(ValueError, RecursionError):
-                header = json.loads(file.read(size))
-                if isinstance(header, dict) and _is_ours(header.get("__metadata__")):
-                    return header, 8 + size
-    raise CheckpointError(f"{os.fspath(path)}: not a native model file")
-
-
-def read_config(text: str) -> tuple[str, ModelSpec, GenerationSpec, TokenizerSpec]:
-    """Family and specs from the JSON text in a native file's metadata.
-
-    The strict inverse of :meth:`Checkpoint.config_json`: raises CheckpointError if a key is unknown
-    or missing, or a value has the wrong type.
-    """
-    config = read_object(text)
-    fields = {
-        "family": str,
-        "model": ModelSpec,
-        "generation": GenerationSpec,
-        "tokenizer": TokenizerSpec,
-    }
-    values = read_fields(fields, config, "config")
-    return values["family"], values["model"], values["generation"], values["tokenizer"]
-
-
 def _file_entries(files: Mapping[str, bytes]) -> tuple[list[Entry], dict[str, dict[str, Any]]]:
     """Byte tensors for the tokenizer's files, equal ones once, and where each file is found."""
     stored: dict[bytes, str] = {}
@@ -186,10 +134,6 @@ def _file_entry(name: str, content: bytes) -> Entry:
         target[: len(content)] = np.frombuffer(content, np.uint8)
 
     return Entry((Tensor(name, "U8", (_round_up(len(content)),)),), fill)
-
-
-def _is_ours(metadata: Any) -> bool:
-    return isinstance(metadata, dict) and metadata.get("format") == FORMAT
 
 
 def _with_files(checkpoint: Checkpoint, listing: dict[str, dict[str, Any]]) -> Checkpoint:

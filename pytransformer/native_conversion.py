@@ -16,6 +16,7 @@ from pytransformer import _native, native
 from pytransformer.compute_types import resolve
 from pytransformer.errors import CheckpointError
 from pytransformer.native_entry import Entry, Matrix, panels_per_block
+from pytransformer.native_header import read_config, read_header
 from pytransformer.native_layout import entries
 from pytransformer.panels import FORMATS, Tensor
 from pytransformer.quantization import FloatArray
@@ -58,9 +59,9 @@ def converted_image(
     wanted = resolve(compute_type, model.compute_type)
     if wanted is None:
         return None
-    _, spec, _, _ = native.read_config(model.config)
+    _, spec, _, _ = read_config(model.config)
     matrices = [item for item in entries(spec, {}) if isinstance(item, Matrix)]
-    header, start = native.read_header(path)
+    header, start = read_header(path)
     content = np.memmap(path, np.uint8, "r")[start:].view(np.ndarray)
     try:
         plan = _plan(_map_tensors(header, content), matrices, wanted)

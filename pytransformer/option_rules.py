@@ -16,8 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 
 class Rule(Protocol):
     """What the values of one option must be."""
@@ -53,7 +51,7 @@ class Integer:
         return "N"
 
     def convert(self, value: Any) -> int:
-        if isinstance(value, (bool, np.bool_)):
+        if _is_bool(value):
             raise TypeError
         number = operator.index(value)
         if not self.minimum <= number <= self.maximum:
@@ -80,7 +78,7 @@ class Number:
         return "X"
 
     def convert(self, value: object) -> float:
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        if _is_bool(value) or not isinstance(value, numbers.Real):
             raise TypeError
         number = float(value)
         if not math.isfinite(number) or not self.minimum <= number <= self.maximum:
@@ -110,7 +108,7 @@ class Choice:
         return "{" + ",".join(str(value).lower() for value in self.values) + "}"
 
     def convert(self, value: object) -> str | bool:
-        if isinstance(value, np.bool_):
+        if _is_bool(value):
             value = bool(value)
         if isinstance(value, str):
             value = self.aliases.get(value, value)
@@ -121,6 +119,12 @@ class Choice:
 
     def parse(self, text: str) -> str | bool:
         return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def _is_bool(value: object) -> bool:
+    """Whether `value` is a truth value, Python's or NumPy's (which need not be imported)."""
+    kind = type(value)
+    return kind is bool or (kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_"))
 
 
 FLAG = Choice((True, False))

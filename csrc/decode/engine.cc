@@ -89,7 +89,6 @@ Profile Engine::profile() {
 void Engine::add_to_profile(Batch& batch, nn::StageClock& clock) {
   Profile done = batch.take_profile();
   if (!profiling_.load(std::memory_order_relaxed)) return;
-  clock.set_running(true);
   done.seconds = clock.take();
   const std::scoped_lock lock(profile_mutex_);
   profile_.add(done);
@@ -161,6 +160,7 @@ void Engine::work(Pool& pool) {
       if (!take(pool, batch, tickets)) break;
     }
     const std::vector<Ticket> admitted = tickets;
+    team.clock().start(profiling_.load(std::memory_order_relaxed));
     try {
       if (!tickets.empty()) batch.admit(std::move(tickets));
       batch.step();

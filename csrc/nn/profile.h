@@ -17,10 +17,10 @@ using StageSeconds = std::array<double, kStages>;
 // Stands still, at no cost, until it is started.
 class StageClock {
  public:
-  void set_running(bool running) {
-    if (running == running_) return;
+  // Counts from now on, or not; the time until now belongs to no stage.
+  void start(bool running) {
     running_ = running;
-    since_ = Clock::now();
+    if (running_) since_ = Clock::now();
   }
 
   // What follows belongs to `stage`. Returns the stage before.

@@ -1,36 +1,57 @@
 #include "nn/team.h"
 
+#include <linux/futex.h>
 #include <omp.h>
-#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <climits>
 
 namespace pytransformer::nn {
 namespace {
 
-// Long enough for the other thread to finish its slice, short enough not to starve a machine that
-// has fewer free cores than the team has threads.
-constexpr int kSpins = 4096;
+// Some 200 microseconds: several times what it takes to put a thread to sleep and to wake it.
+constexpr int kSpins = 12000;
 
 inline void pause() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("isb");
 #endif
 }
 
+// A futex is a word of 32 bits, which an atomic one is on every system that has futexes.
+static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
+
 }  // namespace
+
+void Barrier::sleep(uint32_t generation) {
+  sleepers_.fetch_add(1);
+  // Returns at once if the generation has changed meanwhile.
+  ::syscall(SYS_futex, &generation_, FUTEX_WAIT_PRIVATE, generation, nullptr, nullptr, 0);
+  sleepers_.fetch_sub(1);
+}
+
+void Barrier::wake_all() {
+  ::syscall(SYS_futex, &generation_, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+}
 
 void Barrier::wait() {
   const uint32_t generation = generation_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
     arrived_.store(0, std::memory_order_relaxed);
-    generation_.store(generation + 1, std::memory_order_release);
+    // Sequentially consistent with the sleeper's count: either it sees the new generation or it is
+    // seen here.
+    generation_.store(generation + 1);
+    if (sleepers_.load() != 0) wake_all();
     return;
   }
-  int spins = 0;
-  while (generation_.load(std::memory_order_acquire) == generation) {
-    if (++spins < kSpins) {
+  for (int spins = 0; generation_.load(std::memory_order_acquire) == generation; ++spins) {
+    if (spins < kSpins) {
       pause();
     } else {
-      sched_yield();
+      sleep(generation);
     }
   }
 }

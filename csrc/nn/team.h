@@ -19,15 +19,21 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
+// Where the threads of a team meet. Who comes early spins for a while, since the others are near,
+// and then sleeps: to yield would hand the core to whatever else runs there for a whole time slice.
 class Barrier {
  public:
   explicit Barrier(int threads) : threads_(threads) {}
   void wait();
 
  private:
+  void sleep(uint32_t generation);
+  void wake_all();
+
   const int threads_;
   std::atomic<int> arrived_ = 0;
   std::atomic<uint32_t> generation_ = 0;
+  std::atomic<int> sleepers_ = 0;
 };
 
 // What one thread of a running team knows.

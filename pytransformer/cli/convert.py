@@ -15,6 +15,7 @@ from pytransformer.compute_types import check_compute_type
 from pytransformer.errors import OptionError
 from pytransformer.model_files import open_model, read_checkpoint
 from pytransformer.native_conversion import converted_image
+from pytransformer.native_header import is_native
 from pytransformer.translator import SETTINGS
 
 _DESCRIPTION = """\
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise OptionError(f"{folder}: no such directory")
     if not os.access(folder, os.W_OK):
         raise OptionError(f"{folder}: not writable")
-    if native.is_native(arguments.checkpoint):
+    if is_native(arguments.checkpoint):
         _convert_native(arguments.checkpoint, output, compute_type)
     else:
         native.write(read_checkpoint(arguments.checkpoint), output, compute_type)
