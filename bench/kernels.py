@@ -1,10 +1,12 @@
 """How near the kernels come to the machine's limits, which are measured in the same run.
 
-    python bench/kernels.py [--isa avx512] [--rounds 7]
+    python bench/kernels.py [--isa avx512] [--types float32,int8] [--rounds 7]
 
-One thread. Products in GFLOP/s and as a share of the arithmetic peak; with few rows also the
-weights read in GB/s, as a share of what a plain sum over as many bytes reads. Medians over the
-rounds; the limits are measured anew in every round, because other programs use the machine too.
+One thread. Products in 10^9 operations per second and as a share of the arithmetic peak of their
+number format (for int4, int8's); with few rows also the weights read in GB/s, as a share of what a
+plain sum over as many bytes reads. A product's time includes the rounding and packing of its
+activations. Medians over the rounds; the limits are measured anew in every round, because other
+programs use the machine too.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytransformer._native import Kernels, active_isa, supported_isas
+from pytransformer.panels import FORMATS
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,30 +38,31 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
     print()
 
 
-def bench_gemm(kernels: Kernels, rounds: int) -> None:
+def bench_gemm(kernels: Kernels, compute_type: str, rounds: int) -> None:
     rng = np.random.default_rng(0)
     rows = []
     for n, k in SHAPES:
-        packed = rng.normal(size=(n // 16, k, 16)).astype(np.float32)
+        weight = rng.normal(size=(n, k)).astype(np.float32)
+        packed, *rest = FORMATS[compute_type].pack(weight)
+        scales = rest[0] if rest else None
+        size = 1e-9 * sum(array.nbytes for array in (packed, *rest))
         for m in ROWS:
             a = rng.normal(size=(m, k)).astype(np.float32)
-            operations, size = 2e-9 * m * n * k, 4e-9 * n * k
-            repeats = max(1, min(300, int(1 / operations)))
+            operations = 2e-9 * m * n * k
             peaks, reads, times = [], [], []
             for _ in range(rounds):
-                peaks.append(kernels.peak_gflops())
+                peaks.append(kernels.peak_gops(compute_type))
                 reads.append(kernels.read_gbps(packed.nbytes))
-                times.append(median(kernels.gemm_seconds(a, packed, repeats + 1)[1:]))
-            speed, share = (
-                operations / median(times),
-                median(operations / t / p for t, p in zip(times, peaks, strict=True)),
-            )
+                repeats = max(1, min(300, int(peaks[-1] / 100 / operations)))
+                times.append(median(kernels.gemm_seconds(a, packed, scales, repeats + 1)[1:]))
+            share = median(operations / t / p for t, p in zip(times, peaks, strict=True))
             reading = median(size / t / r for t, r in zip(times, reads, strict=True))
-            row = [str(n), str(k), str(m), f"{speed:.1f}", f"{share:.0%}"]
+            row = [str(n), str(k), str(m), f"{operations / median(times):.1f}", f"{share:.0%}"]
             if m <= LIKE_DECODE:
                 row += [f"{size / median(times):.1f}", f"{reading:.0%}"]
             rows.append(row + [""] * (7 - len(row)))
-    print_table(["n", "k", "m", "GFLOP/s", "of peak", "GB/s", "of reads"], rows)
+    print(compute_type)
+    print_table(["n", "k", "m", "GOP/s", "of peak", "GB/s", "of reads"], rows)
 
 
 def nanoseconds(function: Callable[[], object], count: int, rounds: int) -> float:
@@ -95,13 +99,17 @@ def bench_elements(kernels: Kernels, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--isa", choices=supported_isas(), default=active_isa())
+    parser.add_argument("--types", default=",".join(FORMATS), help="number formats, as int8,int4")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     kernels = Kernels(arguments.isa)
     sizes = [2**19, 2**22, 2**28]
     reads = ", ".join(f"{kernels.read_gbps(size):.0f} GB/s of {size >> 10} KiB" for size in sizes)
-    print(f"{kernels.isa}: {kernels.peak_gflops():.1f} GFLOP/s; reads {reads}\n")
-    bench_gemm(kernels, arguments.rounds)
+    types = arguments.types.split(",")
+    peaks = ", ".join(f"{name} {kernels.peak_gops(name):.0f} GOP/s" for name in types)
+    print(f"{kernels.isa}: {peaks}; reads {reads}\n")
+    for compute_type in types:
+        bench_gemm(kernels, compute_type, arguments.rounds)
     bench_elements(kernels, arguments.rounds)
 
 

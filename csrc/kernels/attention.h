@@ -109,7 +109,7 @@ void multiply_panels(const SmallProduct& args, int64_t panel = 0) {
     }
   }
   if constexpr (kPanels > 1) {
-    if (panel < args.panels) multiply_panels<Format, kRows, kPanels - 1>(args, panel);
+    if (panel < args.panels) multiply_panels<Format, kRows, kPanels / 2>(args, panel);
   }
 }
 

@@ -25,7 +25,7 @@ inline I32x16 to_bfloat16(F32x16 x) {
   const I32x16 image = image_of(x);
   const I32x16 odd = shift_right<16>(image) & broadcast_word(1);
   const I32x16 rounded = shift_right<16>(image + broadcast_word(0x7fff) + odd);
-  const I32x16 quiet = shift_right<16>(image) + broadcast_word(0x40);
+  const I32x16 quiet = (shift_right<16>(image) & broadcast_word(0xffbf)) + broadcast_word(0x40);
   const Mask16 number = greater(abs(x), broadcast(-1.0f));  // false for NaN
   return image_of(select(number, from_image(rounded), from_image(quiet)));
 }

@@ -19,7 +19,7 @@ constexpr int64_t kBlockBytes = 512 * 1024;
 // Panels that several passes over few rows share.
 constexpr int64_t kGroupPanels = 8;
 
-// Rows [row, row + kRows) of the panels [panel, end), kPanels at a time; then the rest at once.
+// Rows [row, row + kRows) of the panels [panel, end), kPanels at a time, then half as many.
 template <typename Format, int kRows, int kPanels = Cut<Format>::pass_panels(kRows)>
 void stream_panels(const GemmArgs& args, int64_t row, int64_t panel, int64_t end) {
   const StridedRows<kRows> a = {args.a.words + row * args.a.ld, args.a.ld};
@@ -29,7 +29,7 @@ void stream_panels(const GemmArgs& args, int64_t row, int64_t panel, int64_t end
     store_tile(args, tile, row, panel);
   }
   if constexpr (kPanels > 1) {
-    if (panel < end) stream_panels<Format, kRows, kPanels - 1>(args, row, panel, end);
+    if (panel < end) stream_panels<Format, kRows, kPanels / 2>(args, row, panel, end);
   }
 }
 
@@ -53,6 +53,17 @@ void gemm_stream(const GemmArgs& args) {
   }
 }
 
+// The fewest rows that a tile can have when more than kMaxStreamRows rows are cut evenly.
+template <typename Format>
+constexpr int least_tile_rows() {
+  constexpr int64_t kTileRows = Cut<Format>::kTileRows;
+  int64_t least = kTileRows;
+  for (int64_t m = kMaxStreamRows + 1; m <= kMaxStreamRows + kTileRows; ++m) {
+    least = smaller(least, m / ceil_divide(m, kTileRows));
+  }
+  return static_cast<int>(least);
+}
+
 template <typename Format, int kPanels, int kRows = Cut<Format>::kTileRows>
 void packed_tile(const GemmArgs& args, int64_t row, int64_t rows, int64_t panel, Share share) {
   if (rows == kRows) {
@@ -61,7 +72,9 @@ void packed_tile(const GemmArgs& args, int64_t row, int64_t rows, int64_t panel,
     store_tile(args, tile, row, panel);
     return;
   }
-  if constexpr (kRows > 1) packed_tile<Format, kPanels, kRows - 1>(args, row, rows, panel, share);
+  if constexpr (kRows > least_tile_rows<Format>()) {
+    packed_tile<Format, kPanels, kRows - 1>(args, row, rows, panel, share);
+  }
 }
 
 template <typename Format, int kPanels = Cut<Format>::kTilePanels>

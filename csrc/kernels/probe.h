@@ -57,16 +57,35 @@ int64_t arithmetic_per_probe(ComputeType type) {
                                                : 1));
 }
 
-// From one end to the other: the hardware prefetches one stream better than several.
-float probe_reads(const float* x, int64_t count) {
-  constexpr int64_t kChains = kManyRegisters ? 8 : 4;
-  F32x16 total[kChains] = {};
-  for (int64_t i = 0; i + kChains * kLanes <= count; i += kChains * kLanes) {
+// The sum of kStreams stretches read side by side, kChains lines of each at a time, asking for the
+// lines kAhead bytes further on.
+template <int64_t kStreams, int64_t kChains, int64_t kAhead>
+float probe_streams(const float* x, int64_t count) {
+  F32x16 total[kStreams][kChains] = {};
+  const int64_t stretch = count / (kStreams * kChains * kLanes) * (kChains * kLanes);
+  for (int64_t i = 0; i < stretch; i += kChains * kLanes) {
 #pragma GCC unroll 16
-    for (int64_t c = 0; c < kChains; ++c) total[c] = total[c] + load(x + i + c * kLanes);
+    for (int64_t s = 0; s < kStreams; ++s) {
+#pragma GCC unroll 16
+      for (int64_t c = 0; c < kChains; ++c) {
+        const float* const line = x + s * stretch + i + c * kLanes;
+        if constexpr (kAhead != 0) {
+          __builtin_prefetch(reinterpret_cast<const std::byte*>(line) + kAhead, 0, 2);
+        }
+        total[s][c] = total[s][c] + load(line);
+      }
+    }
   }
-  for (int64_t c = 1; c < kChains; ++c) total[0] = total[0] + total[c];
-  return sum(total[0]);
+  for (auto& stream : total) {
+    for (const F32x16& chain : stream) total[0][0] = total[0][0] + chain;
+  }
+  return sum(total[0][0]);
+}
+
+// Caches give most to one plain stream, memory to several that ask ahead.
+float probe_reads(const float* x, int64_t count, bool from_memory) {
+  if (from_memory) return probe_streams<kManyRegisters ? 8 : 4, 1, 8192>(x, count);
+  return probe_streams<1, kManyRegisters ? 8 : 4, 0>(x, count);
 }
 
 }  // namespace

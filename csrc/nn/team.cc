@@ -10,8 +10,8 @@
 namespace pytransformer::nn {
 namespace {
 
-// Some 200 microseconds: several times what it takes to put a thread to sleep and to wake it.
-constexpr int kSpins = 12000;
+// Some 70 microseconds: more than what it takes to put a thread to sleep and to wake it.
+constexpr int kSpins = 4000;
 
 inline void pause() {
 #if defined(__x86_64__) || defined(__i386__)

@@ -288,11 +288,16 @@ class Kernels {
     const int64_t passes = std::max<int64_t>(1, (int64_t{64} << 20) / size_bytes);
     const py::gil_scoped_release release;
     volatile float sink = 0;  // keeps the compiler from dropping what is only measured
-    const std::vector<double> times = seconds(15, [&] {
-      for (int64_t i = 0; i < passes; ++i) sink = sink + table_.probe_reads(x.data(), count);
-    });
-    return 1e-9 * static_cast<double>(passes * size_bytes) /
-           *std::min_element(times.begin(), times.end());
+    double best = std::numeric_limits<double>::infinity();
+    for (const bool from_memory : {false, true}) {
+      const std::vector<double> times = seconds(15, [&] {
+        for (int64_t i = 0; i < passes; ++i) {
+          sink = sink + table_.probe_reads(x.data(), count, from_memory);
+        }
+      });
+      best = std::min(best, *std::min_element(times.begin(), times.end()));
+    }
+    return 1e-9 * static_cast<double>(passes * size_bytes) / best;
   }
 
  private:
