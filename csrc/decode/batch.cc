@@ -108,12 +108,19 @@ void Batch::advance() {
       continue;
     }
     if (active.search.done()) {
-      active.ticket.job->deliver(active.ticket.index, active.search.take_result());
+      finished_.push_back({active.ticket, active.search.take_result()});
     }
   }
   std::erase_if(active_, [](const auto& active) {
     return active->search.done() || active->ticket.job->cancelled();
   });
+}
+
+void Batch::deliver() {
+  for (Finished& done : finished_) {
+    done.ticket.job->deliver(done.ticket.index, std::move(done.translation));
+  }
+  finished_.clear();
 }
 
 void Batch::fail(const std::exception_ptr& error) {

@@ -32,8 +32,10 @@ class Batch {
 
   // Encodes the sentences and lets them take part in the next step.
   void admit(std::vector<Ticket> tickets);
-  // Decodes one token of every live hypothesis; delivers what is done, drops what was cancelled.
+  // Decodes one token of every live hypothesis; drops what was cancelled.
   void step();
+  // Hands over the translations that the last step finished.
+  void deliver();
   // What was done since the last call, but for the seconds.
   Profile take_profile() { return std::exchange(profile_, {}); }
   // Hands the error to the jobs of all sentences and drops them.
@@ -46,6 +48,11 @@ class Batch {
     Search search;
   };
 
+  struct Finished {
+    Ticket ticket;
+    Translation translation;
+  };
+
   void encode(std::span<Ticket> group);
   void gather();
   void count();
@@ -55,6 +62,7 @@ class Batch {
   nn::Encoder encoder_;
   nn::Decoder decoder_;
   std::vector<std::unique_ptr<Active>> active_;
+  std::vector<Finished> finished_;
   std::vector<nn::StepRow> rows_;
   std::vector<nn::StepSentence> sentences_;
   nn::StepOutput output_ = {};

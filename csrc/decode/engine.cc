@@ -164,10 +164,13 @@ void Engine::work(Pool& pool) {
     try {
       if (!tickets.empty()) batch.admit(std::move(tickets));
       batch.step();
+      // Before a caller can learn that its job is done.
       add_to_profile(batch, team.clock());
+      batch.deliver();
     } catch (...) {
       // Out of memory, most likely: everything that this worker holds fails, the worker goes on.
       const std::exception_ptr error = std::current_exception();
+      batch.deliver();
       for (const Ticket& ticket : admitted) ticket.job->fail(error);
       batch.fail(error);
     }

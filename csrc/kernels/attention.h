@@ -154,6 +154,14 @@ void attention(const AttentionArgs& args) {
   with_cache(args.type, [&](auto format) { attention_as<decltype(format)>(args); });
 }
 
+// Slots lie anywhere, so hardware cannot know what comes next: the same row of the next head.
+inline void prefetch_next_head(const CachedAttentionArgs& args, const std::byte* row,
+                               int64_t row_bytes) {
+  for (int64_t i = 0; i < row_bytes; i += kLineBytes) {
+    __builtin_prefetch(row + args.head_bytes + i, 0, 3);
+  }
+}
+
 inline const std::byte* slot_row(const CachedAttentionArgs& args, int64_t i, int64_t row_bytes) {
   const int64_t slot = args.slots[i];
   return args.chunks[slot / kSlotsPerChunk] + slot % kSlotsPerChunk * row_bytes;
@@ -169,6 +177,7 @@ inline F32x16 dot_products(const CachedAttentionArgs& args, const float* q, int6
     // Behind the end, the last key again: its product is not used.
     const std::byte* const key =
         slot_row(args, smaller(first + j, args.count - 1), row_bytes) + key_offset;
+    prefetch_next_head(args, key, row_bytes);
     F32x16 total = broadcast(0.0f);
     for (int64_t i = 0; i < args.dim; i += kLanes) {
       total = fma(load(q + i), Format::weight(key + i * Format::kBytes), total);
@@ -183,6 +192,7 @@ void mix_values(const CachedAttentionArgs& args, int64_t value_offset, float* ou
   F32x16 total[kVectors] = {};
   for (int64_t s = 0; s < args.count; ++s) {
     const std::byte* const value = slot_row(args, s, args.dim * Format::kBytes) + value_offset;
+    prefetch_next_head(args, value, kVectors * kLanes * Format::kBytes);
     const F32x16 weight = broadcast(args.scratch[s]);
 #pragma GCC unroll 16
     for (int i = 0; i < kVectors; ++i) {

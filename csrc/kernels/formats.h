@@ -44,7 +44,9 @@ struct Float32 {
     return broadcast(*reinterpret_cast<const float*>(word));
   }
   static Sum multiply_add(Sum sum, Value x, Weight w) { return fma(x, w, sum); }
-  static F32x16 result(Sum sum, const GemmArgs&, int64_t, int64_t) { return sum; }
+  static F32x16 result(Sum sum, F32x16 bias, const GemmArgs&, int64_t, int64_t) {
+    return sum + bias;
+  }
 };
 
 struct BFloat16 {
@@ -80,7 +82,9 @@ struct BFloat16 {
     return fma(x.upper, w.upper, fma(x.lower, w.lower, sum));
   }
 #endif
-  static F32x16 result(Sum sum, const GemmArgs&, int64_t, int64_t) { return sum; }
+  static F32x16 result(Sum sum, F32x16 bias, const GemmArgs&, int64_t, int64_t) {
+    return sum + bias;
+  }
 };
 
 struct Int8 {
@@ -92,10 +96,10 @@ struct Int8 {
   static Weight weight(const std::byte* line) { return byte_weights(load_words(line)); }
   static Value value(const uint32_t* word) { return broadcast_bytes(word); }
   static Sum multiply_add(Sum sum, const Value& x, Weight w) { return dot(sum, x, w); }
-  static F32x16 result(Sum sum, const GemmArgs& args, int64_t row, int64_t panel) {
+  static F32x16 result(Sum sum, F32x16 bias, const GemmArgs& args, int64_t row, int64_t panel) {
     if constexpr (kByteBias != 0) sum = sum - broadcast_word(kByteBias * args.a.sums[row]);
     const F32x16 scale = load(scales_of(args.b, panel)) * broadcast(args.a.scales[row]);
-    return to_float(sum) * scale;
+    return fma(to_float(sum), scale, bias);
   }
 };
 
@@ -112,8 +116,8 @@ struct Int4 {
     const std::byte* const place = b.scales + panel * b.scale_bytes + group * (kLanes * 2);
     return load_bfloat16(place);
   }
-  static F32x16 result(Sum sum, const GemmArgs& args, int64_t row, int64_t) {
-    return sum * broadcast(args.a.scales[row]);
+  static F32x16 result(Sum sum, F32x16 bias, const GemmArgs& args, int64_t row, int64_t) {
+    return fma(sum, broadcast(args.a.scales[row]), bias);
   }
 };
 

@@ -226,7 +226,7 @@ inline void store_tile(const GemmArgs& args, const Tile<Format, kRows, kPanels>&
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
     for (int p = 0; p < kPanels; ++p) {
-      F32x16 x = Format::result(sums.v[r][p], args, row + r, panel + p) + bias[p];
+      F32x16 x = Format::result(sums.v[r][p], bias[p], args, row + r, panel + p);
       if (residual != nullptr && in_place) x = x + load(residual + r * args.ldr + p * kLanes);
       store(tile + r * ld + p * kLanes, x);
     }

@@ -80,14 +80,39 @@ inline float largest_logit(const float* logits, int64_t count) {
   return maximum(largest);
 }
 
+// exp(x) for x <= 0, for sums that hold a one: within 2e-7, and never less than exp(-87). As 2^n
+// times 2^f with |f| <= 1/2; the power of two is added to the exponent.
+inline F32x16 exp_of_difference(F32x16 x) {
+  constexpr float kPower[] = {1.00000012f,   0.693146944f,   0.240221202f,
+                              0.0555071309f, 0.00967554096f, 0.00132764713f};
+  const F32x16 bounded = max(broadcast(-87.0f), x);
+  const F32x16 log2e = broadcast(1.44269504f);
+  const F32x16 shift = broadcast(12582912.0f);
+  const F32x16 biased = fma(bounded, log2e, shift);
+  const F32x16 f = fma(bounded, log2e, shift - biased);
+  return from_image(image_of(polynomial(f, kPower)) + shift_left<23>(image_of(biased)));
+}
+
+inline float sum_of_exp(const float* logits, int64_t count, float largest) {
+  F32x16 total = broadcast(0.0f);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    total = total + exp_of_difference(load(logits + i) - broadcast(largest));
+  }
+  if (i < count) {
+    const F32x16 rest = load_columns(logits, i, count, largest) - broadcast(largest);
+    total = total + select(first_lanes(count - i), exp_of_difference(rest), broadcast(0.0f));
+  }
+  return sum(total);
+}
+
 void reduce_logits(const float* logits, int64_t count, int32_t first_id, float* max, float* sum,
                    TopK* top) {
   const float largest = reduce_top(logits, count, first_id, *top);
   if (sum == nullptr) return;
   *max = largest;
-  const F32x16 sums_by_lane = exp_sums(logits, count, broadcast(*max), nullptr);
   // All logits may be forbidden (-infinity); their differences would be NaN.
-  *sum = *max == -kInfinity ? 0.0f : kernels::sum(sums_by_lane);
+  *sum = largest == -kInfinity ? 0.0f : sum_of_exp(logits, count, largest);
 }
 
 float log_sum_exp(const float* max, const float* sum, int64_t tiles) {

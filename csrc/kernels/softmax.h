@@ -15,21 +15,6 @@ inline F32x16 load_columns(const float* row, int64_t i, int64_t columns, float f
   return select(first_lanes(left), load_partial(row + i, left), broadcast(fill));
 }
 
-// The sum of exp(x - largest) by lanes; the exponentials are written to `out` unless it is null.
-inline F32x16 exp_sums(const float* row, int64_t columns, F32x16 largest, float* out) {
-  F32x16 total = broadcast(0.0f);
-  int64_t i = 0;
-  for (; i + kLanes <= columns; i += kLanes) {
-    const F32x16 e = exp(load(row + i) - largest);
-    if (out != nullptr) store(out + i, e);
-    total = total + e;
-  }
-  if (i == columns) return total;
-  const F32x16 e = exp(load_columns(row, i, columns, -kInfinity) - largest);
-  if (out != nullptr) store(out + i, e);
-  return total + e;
-}
-
 // softmax(x * scale) of one row. Each exponential is multiplied by the reciprocal of the sum, which
 // costs up to 1 ulp against a division.
 inline void softmax_row(float* row, int64_t columns, float scale) {
@@ -39,7 +24,13 @@ inline void softmax_row(float* row, int64_t columns, float scale) {
     store(row + i, scaled);
     largest = max(scaled, largest);
   }
-  const F32x16 total = exp_sums(row, columns, broadcast(maximum(largest)), row);
+  const F32x16 top = broadcast(maximum(largest));
+  F32x16 total = broadcast(0.0f);
+  for (int64_t i = 0; i < columns; i += kLanes) {
+    const F32x16 e = exp(load_columns(row, i, columns, -kInfinity) - top);
+    store(row + i, e);
+    total = total + e;
+  }
   const F32x16 factor = broadcast(1.0f / sum(total));
   for (int64_t i = 0; i < columns; i += kLanes) store(row + i, load(row + i) * factor);
 }

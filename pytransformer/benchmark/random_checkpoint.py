@@ -16,7 +16,6 @@ import sentencepiece
 from pytransformer.benchmark.safetensors_writer import write_safetensors
 from pytransformer.errors import OptionError
 
-_POSITIONS = 512
 # As Hugging Face initialises a model: logits stay small, so no sum of exponentials overflows.
 _STANDARD_DEVIATION = 0.02
 _END = 0
@@ -34,6 +33,7 @@ class Shape:
     encoder_layers: int
     decoder_layers: int
     vocab_size: int
+    max_position_embeddings: int = 512
 
 
 SHAPES = {
@@ -85,7 +85,7 @@ def _config(shape: Shape) -> dict[str, Any]:
         "tie_word_embeddings": True,
         "activation_function": "swish",
         "scale_embedding": True,
-        "max_position_embeddings": _POSITIONS,
+        "max_position_embeddings": shape.max_position_embeddings,
         "pad_token_id": padding,
         "decoder_start_token_id": padding,
         "eos_token_id": _END,
@@ -105,7 +105,7 @@ def _generation(shape: Shape) -> dict[str, Any]:
         "decoder_start_token_id": padding,
         "eos_token_id": _END,
         "forced_eos_token_id": _END,
-        "max_length": _POSITIONS,
+        "max_length": shape.max_position_embeddings,
         "num_beams": 1,
         "pad_token_id": padding,
     }
