@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -48,3 +49,12 @@ ENGLISH = (
 def bundled_model() -> Path:
     """Its path; PYTRANSFORMER_TEST_MODEL names another one."""
     return Path(os.environ.get("PYTRANSFORMER_TEST_MODEL", BUNDLED_MODEL))
+
+
+def corpus(shared_data: Path, name: str, count: int | None = None) -> tuple[list[str], list[str]]:
+    """The German and English lines of a corpus, or the first of them."""
+    sides = []
+    for language in ("de", "en"):
+        with gzip.open(shared_data / f"{name}.{language}.gz", "rt", encoding="utf-8") as lines:
+            sides.append([line.strip() for line in lines][:count])
+    return sides[0], sides[1]

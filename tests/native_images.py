@@ -30,3 +30,26 @@ def stored_tensors(image: np.ndarray) -> dict[str, tuple[str, list[int], np.ndar
         name: (value["dtype"], value["shape"], image[start:][slice(*value["data_offsets"])])
         for name, value in header.items()
     }
+
+
+def image_of(config: str, tensors: dict[str, tuple[str, list[int], np.ndarray]]) -> np.ndarray:
+    """An image that holds these tensors, fit or unfit; aligned as the engine wants it."""
+    metadata = {"format": "pytransformer", "format_version": "1", "config": config}
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, (dtype, shape, content) in tensors.items():
+        begin, end = end, end + content.size
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text = text.ljust(len(text) + -(8 + len(text)) % 64)
+    parts = [np.frombuffer(struct.pack("<Q", len(text)) + text, np.uint8)]
+    parts += [content for _, _, content in tensors.values()]
+    return aligned(np.concatenate(parts))
+
+
+def aligned(content: np.ndarray) -> np.ndarray:
+    """A copy of bytes that starts at a multiple of 64."""
+    memory = np.zeros(content.size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    memory[start : start + content.size] = content
+    return memory[start : start + content.size]

@@ -11,21 +11,6 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 
-LANES = 16
-
-
-def pad(n: int) -> int:
-    """`n` rounded up to a multiple of 16."""
-    return -(-n // LANES) * LANES
-
-
-def pack(weight: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """W [outputs, inputs] as panels [pad(outputs) / 16, inputs, 16], zero in the padding."""
-    outputs, inputs = weight.shape
-    padded = np.zeros((pad(outputs), inputs), np.float32)
-    padded[:outputs] = weight
-    return np.ascontiguousarray(padded.reshape(-1, LANES, inputs).transpose(0, 2, 1))
-
 
 def erf(x: npt.ArrayLike) -> Array:
     return np.asarray(np.vectorize(math.erf, otypes=[np.float64])(np.asarray(x, np.float64)))

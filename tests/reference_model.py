@@ -8,6 +8,7 @@ turn. It knows no cache, no batch and no packing: each call computes all positio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,24 @@ Array = npt.NDArray[np.float64]
 Sublayer = Callable[[Array], Array]
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """What smaller number formats do to numbers on their way.
+
+    Attributes:
+        activations: to rows [rows, inputs] that enter the product with the weights of a name.
+        cache: to keys and values that the decoder keeps.
+    """
+
+    activations: Callable[[str, Array], Array] = lambda _, x: x
+    cache: Callable[[Array], Array] = lambda x: x
+
+
 class ReferenceModel:
     """An encoder-decoder Transformer; sequences are ids of tokens, one sentence at a time."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, rounding: Rounding | None = None) -> None:
+        self._rounding = rounding or Rounding()
         self._spec = checkpoint.model
         self._tensors = {name: np.asarray(t, np.float64) for name, t in checkpoint.tensors.items()}
 
@@ -48,22 +63,18 @@ class ReferenceModel:
             x = self._feed_forward(f"{layer}.feed_forward", stack, x)
         if stack.final_norm:
             x = self._norm("decoder.norm", stack, x)
-        weight = self._embedding("decoder") if self._spec.tied_output else None
-        return reference.linear(
-            x,
-            self._tensors["output.weight"] if weight is None else weight,
-            self._tensors.get("output.bias"),
-        )
+        tied = self._spec.tied_output
+        weight = self._embedding_name("decoder") if tied else "output.weight"
+        return self._product(weight, x, "output.bias")
 
-    def _embedding(self, side: str) -> Array:
-        return self._tensors[
-            "shared.embedding.weight" if self._spec.shared_embedding else f"{side}.embedding.weight"
-        ]
+    def _embedding_name(self, side: str) -> str:
+        return f"{'shared' if self._spec.shared_embedding else side}.embedding.weight"
 
     def _embed(self, side: str, stack: StackSpec, ids: Sequence[int]) -> Array:
         """Sections 3.4 and 3.5: the embedding, scaled, plus the position."""
         positions = self._positions(side, stack)
-        x = reference.embed(ids, self._embedding(side), stack.embedding_scale, positions)
+        embedding = self._tensors[self._embedding_name(side)]
+        x = reference.embed(ids, embedding, stack.embedding_scale, positions)
         return self._norm(f"{side}.embedding.norm", stack, x) if stack.embedding_norm else x
 
     def _positions(self, side: str, stack: StackSpec) -> Array | None:
@@ -119,6 +130,8 @@ class ReferenceModel:
         query = self._linear(f"{name}.query", queries)
         key = self._linear(f"{name}.key", states)
         value = self._linear(f"{name}.value", states)
+        if name.startswith("decoder."):
+            key, value = self._rounding.cache(key), self._rounding.cache(value)
         heads = []
         for head in range(stack.num_heads):
             columns = slice(head * stack.head_dim, (head + 1) * stack.head_dim)
@@ -129,9 +142,11 @@ class ReferenceModel:
         return self._linear(f"{name}.output", np.concatenate(heads, axis=1))
 
     def _linear(self, name: str, x: Array) -> Array:
-        return reference.linear(
-            x, self._tensors[f"{name}.weight"], self._tensors.get(f"{name}.bias")
-        )
+        return self._product(f"{name}.weight", x, f"{name}.bias")
+
+    def _product(self, weight: str, x: Array, bias: str) -> Array:
+        rounded = self._rounding.activations(weight, x)
+        return reference.linear(rounded, self._tensors[weight], self._tensors.get(bias))
 
     def _norm(self, name: str, stack: StackSpec, x: Array) -> Array:
         return reference.layer_norm(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from transformers import MarianMTModel, MarianTokenizer
 
 import huggingface_peer as peer
 import pytransformer
-from bundled import ENGLISH, GERMAN, bundled_model
+from bundled import ENGLISH, GERMAN, bundled_model, corpus
 from checkpoints import make_marian
 from huggingface_peer import Search
 from pytransformer import _native, loaders, native
@@ -68,15 +67,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         _native.Engine(open_model(path).native, 1, 1),
         pytransformer.Translator(path, intra_threads=1),
     )
-
-
-def corpus(shared_data: Path, name: str, count: int | None = None) -> tuple[list[str], list[str]]:
-    """The German and English lines of a corpus, or the first of them."""
-    sides = []
-    for language in ("de", "en"):
-        with gzip.open(shared_data / f"{name}.{language}.gz", "rt", encoding="utf-8") as lines:
-            sides.append([line.strip() for line in lines][:count])
-    return sides[0], sides[1]
 
 
 @pytest.mark.parametrize("separate_vocabs", [False, True])

@@ -7,22 +7,49 @@ from hypothesis import strategies as st
 
 import reference
 from kernel_checks import (
+    ISAS,
+    Floats,
     assert_same_on_fma_isas,
+    assert_same_on_isas,
     each_isa,
+    each_type,
     numbers,
 )
 from pytransformer._native import Kernels
+from reference_formats import Weights, random_weights
+
+# The first and the last row of all, and of a panel; some twice.
+IDS = np.array([0, 111, 15, 16, 17, 111, 3], np.int32)
+
+
+def embedded(kernels: Kernels, weights: Weights, scale: float, positions: Floats | None) -> Floats:
+    k = weights.values.shape[1]
+    return kernels.embed(IDS, weights.packed, k, scale, weights.scales, positions)
 
 
 @each_isa
-def test_embed(kernels: Kernels) -> None:
-    weight, positions = numbers(1, 99, 50), numbers(2, 7, 50)
-    ids = np.array([0, 98, 15, 16, 17, 98, 3], np.int32)
-    scale = 50**0.5
+@each_type
+@pytest.mark.parametrize("k", [16, 48, 64])
+def test_embed(kernels: Kernels, compute_type: str, k: int) -> None:
+    weights, positions = random_weights(compute_type, 112, k), numbers(2, 7, k)
+    scale = k**0.5
     for table in (None, positions):
-        y = kernels.embed(ids, reference.pack(weight), scale, table)
-        expected = reference.embed(ids, weight, np.float32(scale), table)
-        np.testing.assert_allclose(y, expected, rtol=2e-7, atol=1e-6)
+        y = embedded(kernels, weights, scale, table)
+        expected = reference.embed(IDS, weights.values, np.float32(scale), table)
+        np.testing.assert_allclose(y, expected, rtol=2e-7, atol=0 if table is None else 1e-5)
+
+
+@each_type
+def test_embedding_has_the_same_bits(compute_type: str) -> None:
+    """Even without fused multiply-add, of which it makes no use."""
+    weights, positions = random_weights(compute_type, 112, 48), numbers(2, 7, 48)
+    for scale in (1.0, 48**0.5):
+        for table in (None, positions):
+
+            def run(kernels: Kernels, scale: float = scale, table: Floats | None = table) -> Floats:
+                return embedded(kernels, weights, scale, table)
+
+            assert_same_on_isas(ISAS, run)
 
 
 @each_isa

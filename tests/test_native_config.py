@@ -14,6 +14,7 @@ from native_images import config_of, config_text
 from pytransformer import loaders, native
 from pytransformer.errors import CheckpointError
 from pytransformer.model_spec import Checkpoint
+from pytransformer.native_header import read_config
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def image(checkpoint: Checkpoint) -> np.ndarray:
 
 
 def test_read_config_inverts_the_writer(image: np.ndarray, checkpoint: Checkpoint) -> None:
-    family, model, generation, tokenizer = native.read_config(config_text(image))
+    family, model, generation, tokenizer = read_config(config_text(image))
     assert family == checkpoint.family
     assert model == checkpoint.model
     assert generation == checkpoint.generation
@@ -67,9 +68,9 @@ def test_config_lacks_a_key_or_has_a_wrong_type(image: np.ndarray) -> None:
     assert len(paths) > 40
     for path in paths:
         with pytest.raises(CheckpointError, match=str(path[-1])):
-            native.read_config(changed_at(config, path, None))
+            read_config(changed_at(config, path, None))
         with pytest.raises(CheckpointError, match=str(path[-1])):
-            native.read_config(changed_at(config, path, [{}]))
+            read_config(changed_at(config, path, [{}]))
 
 
 @pytest.mark.parametrize(
@@ -87,17 +88,17 @@ def test_config_lacks_a_key_or_has_a_wrong_type(image: np.ndarray) -> None:
 )
 def test_config_with_a_wrong_value(image: np.ndarray, path: tuple[str, ...], value: Any) -> None:
     with pytest.raises(CheckpointError, match=path[-1]):
-        native.read_config(changed_at(config_of(image), path, value))
+        read_config(changed_at(config_of(image), path, value))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"a": NaN}', "[" * 100_000, "{}"])
 def test_config_that_is_no_object(text: str) -> None:
     with pytest.raises(CheckpointError):
-        native.read_config(text)
+        read_config(text)
 
 
 def test_integers_serve_as_floats(image: np.ndarray) -> None:
     text = changed_at(config_of(image), ("generation", "length_penalty"), 2)
-    length_penalty = native.read_config(text)[2].length_penalty
+    length_penalty = read_config(text)[2].length_penalty
     assert length_penalty == 2.0
     assert isinstance(length_penalty, float)

@@ -25,6 +25,7 @@ from pytransformer import _native, loaders, native
 from pytransformer.errors import CheckpointError
 from pytransformer.loaders.safetensors_file import SafetensorsFile
 from pytransformer.model_spec import Checkpoint
+from pytransformer.native_header import is_native, read_config
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +229,7 @@ def test_write(tmp_path: Path, checkpoint: Checkpoint, image: np.ndarray) -> Non
     native.write(checkpoint, path)
     assert path.read_bytes() == image.tobytes()
     assert os.listdir(tmp_path) == ["model.pt"]
-    assert native.is_native(path)
+    assert is_native(path)
     SafetensorsFile(path)  # our strict reader accepts it too
     with safetensors.safe_open(path, "np") as file:
         assert file.metadata()["format"] == "pytransformer"
@@ -301,15 +302,15 @@ def test_write_into_a_missing_folder(tmp_path: Path, checkpoint: Checkpoint) -> 
 )
 def test_is_not_native(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
-    assert not native.is_native(tmp_path / "x")
+    assert not is_native(tmp_path / "x")
 
 
 def test_directories_and_absent_files_are_not_native(
     tmp_path: Path, marian: MarianCheckpoint
 ) -> None:
-    assert not native.is_native(tmp_path)
-    assert not native.is_native(tmp_path / "nowhere")
-    assert not native.is_native(marian.path / "model.safetensors")
+    assert not is_native(tmp_path)
+    assert not is_native(tmp_path / "nowhere")
+    assert not is_native(marian.path / "model.safetensors")
 
 
 def test_damaged_header(tmp_path: Path, image: np.ndarray) -> None:
@@ -317,7 +318,7 @@ def test_damaged_header(tmp_path: Path, image: np.ndarray) -> None:
     config = config_text(image).encode()
     for content in damaged(image.tobytes(), 200, reach=9000):
         path.write_bytes(content)
-        assert native.is_native(path) in (True, False)
+        assert is_native(path) in (True, False)
     for content in damaged(config, 400):
         with contextlib.suppress(CheckpointError):
-            native.read_config(content.decode("utf-8", "replace"))
+            read_config(content.decode("utf-8", "replace"))

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -156,7 +157,11 @@ void register_errors() {
     try {
       if (error) std::rethrow_exception(error);
     } catch (const io::FormatError& e) {
-      PyErr_SetString(PyExc_ValueError, e.what());
+      // A damaged file's names need not be UTF-8.
+      const std::string_view what = e.what();
+      const auto text = py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(
+          what.data(), static_cast<py::ssize_t>(what.size()), "backslashreplace"));
+      PyErr_SetObject(PyExc_ValueError, text.ptr());
     } catch (const std::system_error& e) {
       errno = e.code().value();
       PyErr_SetFromErrnoWithFilename(PyExc_OSError, e.what());
