@@ -55,6 +55,8 @@ LEAST, MOST = 20, 60
 
 # What each peer offers for a compute type of pytransformer.
 FORMATS: dict[str, dict[str, tuple[str, ...]]] = {
+    # Beside itself in another format, if `--peers` says so: pytransformer:int8.
+    OURS: {},
     "ctranslate2": {"float32": ("float32",), "int8": ("int8",)},
     "transformers": {"float32": ("float32",), "bfloat16": ("bfloat16",)},
     "onnxruntime": {"float32": ("float32",), "int8": ("int8",)},

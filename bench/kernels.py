@@ -38,10 +38,12 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
     print()
 
 
-def bench_gemm(kernels: Kernels, compute_type: str, rounds: int) -> None:
+def bench_gemm(
+    kernels: Kernels, compute_type: str, shapes: list[tuple[int, int]], rounds: int
+) -> None:
     rng = np.random.default_rng(0)
     rows = []
-    for n, k in SHAPES:
+    for n, k in shapes:
         weight = rng.normal(size=(n, k)).astype(np.float32)
         packed, *rest = FORMATS[compute_type].pack(weight)
         scales = rest[0] if rest else None
@@ -96,10 +98,16 @@ def bench_elements(kernels: Kernels, rounds: int) -> None:
     print("Elements of attention are queries x keys x head size; each time includes the copies.")
 
 
+def shape(text: str) -> tuple[int, int]:
+    outputs, inputs = text.split("x")
+    return int(outputs), int(inputs)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--isa", choices=supported_isas(), default=active_isa())
     parser.add_argument("--types", default=",".join(FORMATS), help="number formats, as int8,int4")
+    parser.add_argument("--shapes", help="outputs and inputs of products, as 512x512,2048x512")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     kernels = Kernels(arguments.isa)
@@ -108,8 +116,9 @@ def main() -> None:
     types = arguments.types.split(",")
     peaks = ", ".join(f"{name} {kernels.peak_gops(name):.0f} GOP/s" for name in types)
     print(f"{kernels.isa}: {peaks}; reads {reads}\n")
+    shapes = SHAPES if arguments.shapes is None else list(map(shape, arguments.shapes.split(",")))
     for compute_type in types:
-        bench_gemm(kernels, compute_type, arguments.rounds)
+        bench_gemm(kernels, compute_type, shapes, arguments.rounds)
     bench_elements(kernels, arguments.rounds)
 
 

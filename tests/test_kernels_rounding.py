@@ -59,6 +59,37 @@ def test_activations_are_rounded(kernels: Kernels, compute_type: str, m: int) ->
         assert rounded.integers[0, :8].tolist() == [127, 0, 2, 2, 0, -2, 126, -126]
 
 
+def numbers_beside_ties(largest: np.float32) -> Floats:
+    """Numbers that are int8 on one side of a tie, and on the other if the product is rounded."""
+    factor = np.float32(127) / largest
+    ties = np.arange(-126, 126) + 0.5
+    near = (ties / factor).astype(np.float32).view(np.int32)[:, np.newaxis] + np.arange(-3, 4)
+    candidates = near.astype(np.int32).view(np.float32).reshape(-1)
+    exact = np.rint(candidates.astype(np.float64) * factor)
+    return candidates[exact != np.rint(candidates * factor)]
+
+
+@each_isa
+@pytest.mark.parametrize("compute_type", INTEGERS)
+@pytest.mark.parametrize("m", [1, 17])
+def test_the_quotient_is_rounded_once(kernels: Kernels, compute_type: str, m: int) -> None:
+    """Where there is fused multiply-add, so that these processors agree."""
+    found = 0
+    for largest in np.linspace(1.1, 1.9, 20, dtype=np.float32):
+        beside = numbers_beside_ties(largest)
+        found += len(beside)
+        row = np.zeros(256, np.float32)
+        row[0], row[1 : 1 + len(beside)] = largest, beside
+        a = np.tile(row, (m, 1))
+        rounded = round_rows(kernels, compute_type, a)
+        assert rounded.integers is not None
+        assert rounded.steps is not None
+        y = multiply(kernels, a, identity(compute_type, 256))
+        expected = rounded.integers.astype(np.float32) * rounded.steps
+        np.testing.assert_array_equal(y, expected)
+    assert found > 100
+
+
 @each_isa
 def test_bfloat16_ties(kernels: Kernels) -> None:
     """To even, at every exponent that neither vanishes nor overflows."""
