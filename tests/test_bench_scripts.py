@@ -35,8 +35,8 @@ def test_engines_are_compared_in_turn(tmp_path: Path) -> None:
 
 def test_kernels_stand_beside_the_limits_of_the_machine(tmp_path: Path) -> None:
     output = run(
-        tmp_path, "kernels.py", "--types", "int8,int4", "--shapes", "64x32", "--rounds", "1"
+        tmp_path, "kernels.py", "--types", "int8,int4", "--shapes", "128x128", "--rounds", "1"
     )
-    rows = [line.split() for line in output.splitlines() if line.split()[:2] == ["64", "32"]]
+    rows = [line.split() for line in output.splitlines() if line.split()[:2] == ["128", "128"]]
     assert len(rows) == 2 * 8
     assert all(float(speed) > 0 and share.endswith("%") for _, _, _, speed, share, *_ in rows)
