@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import ctranslate2
 
-from peers.engine import Engine, Request, Settings, make_once
+from peers.engine import Settings, TranslateBatchEngine, make_once
 
 
-class CTranslate2(Engine[Any]):
+class CTranslate2(TranslateBatchEngine):
+    end = ("</s>",)  # it adds none by itself
+
     def __init__(self, settings: Settings) -> None:
         path = settings.models / f"ctranslate2-{settings.format}"
         quantization = None if settings.format == "float32" else settings.format
         converter = ctranslate2.converters.TransformersConverter(str(settings.checkpoint))
         make_once(path, lambda out: converter.convert(str(out), quantization=quantization))
-        self._translator = ctranslate2.Translator(
+        self.translator = ctranslate2.Translator(
             str(path),
             device="cpu",
             compute_type=settings.format,
@@ -26,21 +25,7 @@ class CTranslate2(Engine[Any]):
 
     @property
     def version(self) -> str:
-        return f"{ctranslate2.__version__} {self._translator.compute_type}"
-
-    def prepare(self, request: Request) -> Callable[[], Any]:
-        # It adds no end token by itself.
-        sentences = [[*tokens, "</s>"] for tokens in request.sentences]
-        return lambda: self._translator.translate_batch(
-            sentences,
-            beam_size=request.beam_size,
-            min_decoding_length=request.length,
-            max_decoding_length=request.length,
-            max_batch_size=request.batch_size,
-        )
-
-    def outputs(self, raw: Any) -> list[list[str]]:
-        return [result.hypotheses[0] for result in raw]
+        return f"{ctranslate2.__version__} {self.translator.compute_type}"
 
 
 open_engine = CTranslate2

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Raw = TypeVar("Raw")
 
@@ -57,6 +57,26 @@ class Engine(ABC, Generic[Raw]):
     @abstractmethod
     def outputs(self, raw: Raw) -> list[list[str]]:
         """The best hypothesis of each sentence, in the order of the request."""
+
+
+class TranslateBatchEngine(Engine[Any]):
+    """An engine whose call is CTranslate2's `translate_batch`; `end` is added to each sentence."""
+
+    translator: Any
+    end: tuple[str, ...] = ()
+
+    def prepare(self, request: Request) -> Callable[[], Any]:
+        sentences = [[*tokens, *self.end] for tokens in request.sentences]
+        return lambda: self.translator.translate_batch(
+            sentences,
+            beam_size=request.beam_size,
+            min_decoding_length=request.length,
+            max_decoding_length=request.length,
+            max_batch_size=request.batch_size,
+        )
+
+    def outputs(self, raw: Any) -> list[list[str]]:
+        return [result.hypotheses[0] for result in raw]
 
 
 def make_once(path: Path, make: Callable[[Path], object]) -> None:

@@ -28,8 +28,9 @@ struct Cut {
   static constexpr int pass_chains(int) { return 1; }
 };
 
-// Sums of integers are exact in any order, so one panel at a time is enough to fill the registers:
-// memory is then read from one end to the other, which is faster than several streams by half.
+// Sums of integers are exact in any order, so one panel at a time is enough to fill the registers.
+// Weights are then read as one stream: by a quarter faster than several from caches, and about as
+// fast from memory.
 template <>
 struct Cut<Int8> {
   static constexpr int kTilePanels = kManyRegisters ? 2 : 1;

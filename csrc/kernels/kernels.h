@@ -251,9 +251,8 @@ struct Table {
   float (*log_sum_exp)(const float* max, const float* sum, int64_t tiles);
 
   // What the machine can do at best, for benchmarks: at least `rounds` times kProbeProducts
-  // independent products of one line with one word, of which each is arithmetic_per_probe
-  // operations; the sum of about count numbers, read as
-  // caches or as memory give them fastest.
+  // independent products of one line with one word, each of arithmetic_per_probe operations; the
+  // sum of about count numbers, read as caches or as memory give them fastest.
   float (*probe_arithmetic)(ComputeType type, int64_t rounds);
   int64_t (*arithmetic_per_probe)(ComputeType type);
   float (*probe_reads)(const float* x, int64_t count, bool from_memory);

@@ -161,7 +161,8 @@ class Kernels {
                       .v_bytes = dim * bytes_of(type),
                       .out = out.mutable_data(),
                       .ldo = dim,
-                      .scratch = scratch.data()});
+                      .scratch = scratch.data(),
+                      .ahead = 0});
     return out;
   }
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pytransformer import _native
+from pytransformer.processor import processor_name
 
 FORMATS = ("float32", "bfloat16", "int8")
 
@@ -74,19 +74,6 @@ def measure(isa: str, threads: int, weights_bytes: int) -> Machine:
         weights_gbps=_read_gbps(isa, threads, weights_bytes),
         weights_bytes=weights_bytes,
     )
-
-
-def processor_name() -> str:
-    """What the system calls the processor."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:
-            for line in cpuinfo:
-                key, _, value = line.partition(":")
-                if key.strip() == "model name":
-                    return value.strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
 
 
 def _read_gbps(isa: str, threads: int, size_bytes: int) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import platform
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from pytransformer import _native
 from pytransformer.cli.text import megabytes
 from pytransformer.model_files import BUNDLED_MODEL, OpenModel, open_model
 from pytransformer.model_spec import StackSpec
+from pytransformer.processor import processor_name
 
 
 def add_parser(commands: Any) -> None:
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _machine_facts() -> dict[str, str]:
     return {
-        "processor": _processor_name(),
+        "processor": processor_name(),
         "instruction set": f"{_native.active_isa()} (of {', '.join(_native.supported_isas())})",
         "cores to use": str(_native.available_threads()),
     }
@@ -89,18 +89,6 @@ def _vocabulary(model: OpenModel) -> str:
 
 def _languages(names: Sequence[str]) -> str:
     return ", ".join(names) or "not stated by the checkpoint"
-
-
-def _processor_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:
-            for line in cpuinfo:
-                key, _, value = line.partition(":")
-                if key.strip() == "model name":
-                    return value.strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
 
 
 def _print_facts(facts: dict[str, str]) -> None:
