@@ -173,7 +173,9 @@ def line(row: Row) -> str:
 
 
 def run(arguments: argparse.Namespace) -> list[Row]:
-    translator = pytransformer.Translator(arguments.model, intra_threads=arguments.threads)
+    translator = pytransformer.Translator(
+        arguments.model, compute_type=arguments.compute_type, intra_threads=arguments.threads
+    )
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         compared = arguments.compare == "transformers"
@@ -198,9 +200,12 @@ def main() -> int:
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--limit", type=int, help="the first lines of each set only")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
+    parser.add_argument("--compute-type", default="default", help="by default as stored")
     parser.add_argument("--compare", choices=["transformers"])
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
+    if arguments.compare and arguments.compute_type not in ("default", "float32"):
+        parser.error("--compare: only float32 gives the peer's own results")
     rows = run(arguments)
     if arguments.json:
         text = json.dumps([asdict(row) for row in rows], indent=2)

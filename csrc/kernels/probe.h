@@ -15,6 +15,9 @@ inline void keep(Pair& a) {
   keep_register(a.upper);
 }
 
+inline F32x16 as_float(F32x16 a) { return a; }
+inline F32x16 as_float(I32x16 a) { return to_float(a); }
+
 template <typename Format>
 float probe_format(int64_t rounds) {
   constexpr int kChains = kManyRegisters ? 16 : kRegisters - 2;
@@ -34,8 +37,9 @@ float probe_format(int64_t rounds) {
       chains[i] = Format::multiply_add(chains[i], x, w);
     }
   }
-  for (int i = 1; i < kChains; ++i) chains[0] = chains[0] + chains[i];
-  return static_cast<float>(sum(chains[0]));
+  F32x16 total = broadcast(0.0f);
+  for (int i = 0; i < kChains; ++i) total = total + as_float(chains[i]);
+  return sum(total);
 }
 
 // Weights of int4 are multiplied as int8.

@@ -27,11 +27,22 @@ inline float largest_magnitude(const float* x, int64_t k) {
   return maximum(largest) + sum(nothing);
 }
 
+// Sums that a row of activations has.
+constexpr int64_t sums_of(ComputeType type, int64_t k) {
+  return type == ComputeType::int4 ? groups_of(k) : 1;
+}
+
 // Symmetric int8: q = round(x / scale), scale = largest / 127. Adding 1.5 * 2^23 rounds to the
 // nearest integer, ties to even, and leaves it in the low bits.
 inline float quantize_row(const float* x, int64_t k, ComputeType type, uint32_t* words,
                           int32_t* sums) {
   const float largest = largest_magnitude(x, k);
+  if (!(largest < __builtin_inff())) {
+    // No integer stands for NaN or infinity; the scale carries it on.
+    __builtin_memset(words, 0, static_cast<size_t>(words_of(type, k)) * sizeof(uint32_t));
+    __builtin_memset(sums, 0, static_cast<size_t>(sums_of(type, k)) * sizeof(int32_t));
+    return __builtin_nanf("");
+  }
   const bool is_zero = largest < kSmallest;
   const F32x16 factor = broadcast(is_zero ? 0.0f : kMaxByte / largest);
   const F32x16 shift = broadcast(12582912.0f);

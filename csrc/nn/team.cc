@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 
 namespace pytransformer::nn {
@@ -51,25 +52,47 @@ void Barrier::wait() {
     if (spins < kSpins) {
       pause();
     } else {
+      const Clock::time_point start = Clock::now();
       sleep(generation);
+      slept_.fetch_add((Clock::now() - start).count(), std::memory_order_relaxed);
     }
   }
 }
 
+void Team::choose_active() {
+  if (active_ < threads_ && Clock::now() >= retry_at_) active_ = std::min(threads_, 2 * active_);
+}
+
+// The threads are kept from running together if they slept a quarter of the time.
+void Team::judge(Clock::time_point start) {
+  const Clock::duration slept = barrier_.take_slept();
+  const Clock::time_point now = Clock::now();
+  if (4 * slept < (now - start) * active_) {
+    if (active_ == threads_) retreat_ = kShortestRetreat;
+    return;
+  }
+  active_ /= 2;
+  retry_at_ = now + retreat_;
+  retreat_ = std::min<Clock::duration>(2 * retreat_, kLongestRetreat);
+}
+
 void Team::run_parallel(void (*body)(const void*, const Thread&), const void* context) {
-#pragma omp parallel num_threads(threads_)
+  barrier_.set_threads(active_);
+  const Clock::time_point start = Clock::now();
+#pragma omp parallel num_threads(active_)
   {
     // OpenMP may grant fewer threads than asked for (OMP_THREAD_LIMIT, nesting). The slices then
     // follow the team that really came, and the master waits for nobody who is not there.
     const int count = omp_get_num_threads();
     const int index = omp_get_thread_num();
     StageClock* const clock = index == 0 ? &clock_ : nullptr;
-    if (count == threads_) {
+    if (count == active_) {
       body(context, Thread(kernels_, barrier_, clock, index, count));
     } else if (index == 0) {
       body(context, Thread(kernels_, barrier_, clock, 0, 1));
     }
   }
+  judge(start);
 }
 
 }  // namespace pytransformer::nn

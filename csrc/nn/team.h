@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 
 #include "kernels/kernels.h"
@@ -23,14 +24,20 @@ struct Range {
 // and then sleeps: to yield would hand the core to whatever else runs there for a whole time slice.
 class Barrier {
  public:
-  explicit Barrier(int threads) : threads_(threads) {}
+  using Clock = std::chrono::steady_clock;
+
+  // How many threads meet from now on; nobody may be waiting.
+  void set_threads(int threads) { threads_ = threads; }
   void wait();
+  // How long threads have slept here since the last call, all of them together.
+  Clock::duration take_slept() { return Clock::duration(slept_.exchange(0)); }
 
  private:
   void sleep(uint32_t generation);
   void wake_all();
 
-  const int threads_;
+  int threads_ = 1;
+  std::atomic<Clock::rep> slept_ = 0;
   std::atomic<int> arrived_ = 0;
   std::atomic<uint32_t> generation_ = 0;
   std::atomic<int> sleepers_ = 0;
@@ -65,10 +72,13 @@ class Thread {
   const int count_;
 };
 
+// Where other programs take the cores away, a thread that is not running holds up all others at
+// every barrier, for whole time slices. The team then goes on with half of its threads, down to the
+// master alone, and tries again after a while. Results do not depend on it.
 class Team {
  public:
   Team(const kernels::Table& kernels, int threads)
-      : kernels_(kernels), threads_(threads), barrier_(threads) {}
+      : kernels_(kernels), threads_(threads), active_(threads) {}
 
   int threads() const { return threads_; }
   const kernels::Table& kernels() const { return kernels_; }
@@ -77,7 +87,8 @@ class Team {
   // Runs body(Thread) on every thread of the team. The caller's thread is the team's master.
   template <typename Body>
   void run(const Body& body) {
-    if (threads_ == 1) {
+    if (threads_ > 1) choose_active();
+    if (active_ == 1) {
       body(Thread(kernels_, barrier_, &clock_, 0, 1));
       return;
     }
@@ -87,10 +98,20 @@ class Team {
   }
 
  private:
+  using Clock = Barrier::Clock;
+
+  void choose_active();
+  void judge(Clock::time_point start);
   void run_parallel(void (*body)(const void*, const Thread&), const void* context);
+
+  static constexpr std::chrono::milliseconds kShortestRetreat{10};
+  static constexpr std::chrono::milliseconds kLongestRetreat{1000};
 
   const kernels::Table& kernels_;
   const int threads_;
+  int active_;  // threads that take part
+  Clock::time_point retry_at_;
+  Clock::duration retreat_ = kShortestRetreat;
   Barrier barrier_;
   StageClock clock_;
 };
