@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer
 
-PackedWeights: TypeAlias = (
+_PackedWeights: TypeAlias = (
     npt.NDArray[np.float32] | npt.NDArray[np.uint16] | npt.NDArray[np.int8] | npt.NDArray[np.uint8]
 )
-PackedScales: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
+_PackedScales: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
 
 def supported_isas() -> list[str]:
     """The instruction sets that both this build and this machine have, lowest first."""
@@ -131,8 +131,8 @@ class Kernels:
     def gemm(
         self,
         a: npt.NDArray[np.float32],
-        packed: PackedWeights,
-        scales: PackedScales | None = None,
+        packed: _PackedWeights,
+        scales: _PackedScales | None = None,
         bias: npt.NDArray[np.float32] | None = None,
         residual: npt.NDArray[np.float32] | None = None,
         activation: str = "none",
@@ -147,8 +147,8 @@ class Kernels:
     def gemm_seconds(
         self,
         a: npt.NDArray[np.float32],
-        packed: PackedWeights,
-        scales: PackedScales | None,
+        packed: _PackedWeights,
+        scales: _PackedScales | None,
         repeats: int,
     ) -> list[float]:
         """How long each of `repeats` products took, with conversion and packing of `a`."""
@@ -188,10 +188,10 @@ class Kernels:
     def embed(
         self,
         ids: npt.NDArray[np.int32],
-        packed: PackedWeights,
+        packed: _PackedWeights,
         k: int,
         scale: float,
-        scales: PackedScales | None = None,
+        scales: _PackedScales | None = None,
         positions: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
         """scale * row `ids[i]` of the packed embedding + positions[i]; -> [len(ids), k]."""

@@ -249,8 +249,11 @@ class TestMistakes:
         assert not list(tmp_path.iterdir())
 
 
-def test_other_commands_do_not_wait_for_it() -> None:
+def test_other_commands_do_not_wait_for_it(tmp_path: Path) -> None:
     code = "import sys, pytransformer.cli; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    # Elsewhere than in the source, which would hide the installed package.
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
     assert "pytransformer.cli.bench" in loaded
     assert "pytransformer.benchmark" not in loaded
