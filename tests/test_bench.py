@@ -197,7 +197,7 @@ class TestPeers:
         """Among others, the start token's embedding, which is not zero, must not be lost."""
         pytest.importorskip(name)
         if name == "ctranslate2" and beam_size > 1 and length is None:
-            pytest.skip("it ends beam search by another rule")
+            pytest.skip("CTranslate2 ends a beam search of free length by another rule")
         settings = session.Settings(
             threads=1, limit=4, rounds=1, beam_size=beam_size, length=length, cache=cache,
             peers=peers.find([name]),
