@@ -18,25 +18,58 @@ except ImportError as error:
         f"there is no compiled engine in {__path__[0]}, which seems to be the source; start Python "
         "in another folder to use the installed package, or install it as editable"
     ) from error
+from typing import TYPE_CHECKING
+
 from pytransformer.errors import (
     CheckpointError,
     OptionError,
     PytransformerError,
     UnsupportedModelError,
 )
+from pytransformer.inputs import InputLengthError
 from pytransformer.options import TranslationOptions
-from pytransformer.translator import InputLengthError, TranslationResult, Translator
+from pytransformer.pending import AsyncResult
+from pytransformer.results import (
+    ExecutionStats,
+    GenerationStepResult,
+    ScoringResult,
+    TranslationResult,
+)
+from pytransformer.translator import Translator
+
+if TYPE_CHECKING:
+    from pytransformer.pipelines import pipeline
 
 __version__ = "0.1.0"
 
+# CTranslate2's names.
+AsyncTranslationResult = AsyncResult
+AsyncScoringResult = AsyncResult
+
 __all__ = [
+    "AsyncResult",
+    "AsyncScoringResult",
+    "AsyncTranslationResult",
     "CheckpointError",
+    "ExecutionStats",
+    "GenerationStepResult",
     "InputLengthError",
     "OptionError",
     "PytransformerError",
+    "ScoringResult",
     "TranslationOptions",
     "TranslationResult",
     "Translator",
     "UnsupportedModelError",
     "__version__",
+    "pipeline",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """What few programs need is imported when it is first used."""
+    if name == "pipeline":
+        from pytransformer.pipelines import pipeline
+
+        return pipeline
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

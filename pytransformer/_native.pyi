@@ -1,7 +1,7 @@
 """Types of the extension module, the only place where Python and C++ meet."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -51,27 +51,125 @@ class Model:
     def file(self, tensor: str, length: int) -> bytes:
         """The first `length` bytes of the byte tensor named `tensor`."""
 
-class SearchOptions:
-    """Options of one search; lengths count tokens without start and end token."""
+class TokenList:
+    """Ids of tokens, in order and each once, that several requests share."""
+
+    def __init__(self, ids: Sequence[int]) -> None: ...
+
+class Request:
+    """One sentence, and what is asked of it alone.
+
+    source: ids with the end token. target: a prefix of the translation, or what is to be scored.
+    allowed: the only tokens that may be generated. seed: of sampling.
+    """
 
     def __init__(
         self,
-        *,
-        beam_size: int,
-        num_hypotheses: int,
-        length_penalty: float,
-        early_stopping: int,
-        max_decoding_length: int,
-        min_decoding_length: int,
-        return_scores: bool,
-        decoder_start_token_id: int,
-        end_token_ids: Sequence[int],
-        forced_end_token_id: int,
-        suppress_token_ids: Sequence[int],
-        max_batch_size: int,
-        batch_by_tokens: bool,
-    ) -> None:
-        """early_stopping: 0 false, 1 true, 2 "never". forced_end_token_id: -1 for none."""
+        source: Sequence[int],
+        target: Sequence[int] = (),
+        force_phrases: Sequence[Sequence[int]] = (),
+        allowed: TokenList | None = None,
+        seed: int = 0,
+    ) -> None: ...
+
+class SearchOptions:
+    """Options of one search; lengths count tokens without start and end token."""
+
+    score_targets: bool
+    beam_size: int
+    num_hypotheses: int
+    patience: float
+    length_penalty: float
+    coverage_penalty: float
+    repetition_penalty: float
+    no_repeat_ngram_size: int
+    num_beam_groups: int
+    diversity_penalty: float
+    early_stopping: int  # 0 false, 1 true, 2 "never"
+    max_decoding_length: int
+    min_decoding_length: int
+    max_length_factor: float
+    prefix_bias_beta: float
+    return_alternatives: bool
+    min_alternative_expansion_prob: float
+    stop_loops: bool
+    sampling_topk: int
+    sampling_topp: float
+    sampling_temperature: float
+    return_scores: bool
+    return_end_token: bool
+    return_attention: bool
+    return_logits: bool
+    stream: bool
+    attention_layer: int
+    attention_heads: Sequence[int]
+    decoder_start_token_id: int
+    end_token_ids: Sequence[int]
+    forced_bos_token_id: int  # -1 for none, likewise the next
+    forced_end_token_id: int
+    suppress_token_ids: Sequence[int]
+    suppress_sequences: Sequence[Sequence[int]]
+    max_batch_size: int
+    batch_by_tokens: bool
+
+class Hypothesis:
+    """A translation as ids; docs/decoding.md says how its score is made."""
+
+    @property
+    def ids(self) -> list[int]: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def log_probs(self) -> list[float]:
+        """Of each token, the end token included, the prefix not; empty if nobody needs them."""
+
+    @property
+    def reason(self) -> Literal["end", "length", "loop", "stop"]: ...
+    @property
+    def attention(self) -> npt.NDArray[np.float32] | None:
+        """[ids, source], if asked for."""
+
+    @property
+    def logits(self) -> npt.NDArray[np.float32] | None:
+        """[log_probs, vocabulary], if asked for: log-probabilities."""
+
+class TokenEvent:
+    """A token of a running search that nothing can change any more."""
+
+    @property
+    def sentence(self) -> int: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def token(self) -> int: ...
+    @property
+    def log_prob(self) -> float: ...
+    @property
+    def last(self) -> bool: ...
+
+class Job:
+    """Sentences on their way through an engine."""
+
+    def done(self) -> bool: ...
+    def result(self) -> list[list[Hypothesis]]:
+        """Waits; may be called once. Ctrl-C cancels the job and is raised."""
+
+    def events(self) -> list[TokenEvent]:
+        """Waits for tokens that became certain; an empty list is the end of the job."""
+
+    def cancel(self) -> None: ...
+    def stop(self, sentence: int, tokens: int) -> None:
+        """Ends one sentence after so many tokens."""
+
+class Completions:
+    """Which of several jobs have ended, for one thread that waits for all of them."""
+
+    def __init__(self) -> None: ...
+    def add(self, job: Job, name: int) -> None: ...
+    def wait(self) -> list[int]:
+        """Waits for names of jobs that ended; an empty list after close()."""
+
+    def close(self) -> None: ...
 
 class Engine:
     """Workers that run searches over one model. Its methods may be called from several threads."""
@@ -92,17 +190,20 @@ class Engine:
         """What was done since `start_profile`: `{encoder,decoder,attention,output,search}_seconds`
         of the first thread of each worker, summed, and counts of rows, steps and keys."""
 
-    def translate(
-        self, sources: Sequence[Sequence[int]], options: SearchOptions
-    ) -> list[list[tuple[list[int], float]]]:
-        """For each source (ids, end token included): hypotheses, best first, as (ids without start
-        and end token, normalised log-probability). Releases the GIL; KeyboardInterrupt ends it."""
+    def submit(self, requests: Sequence[Request], options: SearchOptions) -> Job:
+        """Checks all of it (ValueError) and queues it."""
 
     def encode(self, source: Sequence[int]) -> npt.NDArray[np.float32]:
         """Encoder states [tokens, d_model] of one source."""
 
     def logits(self, source: Sequence[int], target: Sequence[int]) -> npt.NDArray[np.float32]:
         """Logits [len(target), vocab_size] behind each token of `target` (start token included)."""
+
+    def attention(
+        self, source: Sequence[int], target: Sequence[int]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Attention under a given target (start token included), each [layers, heads, ...]:
+        encoder [source, source], decoder [target, target], cross [target, source]."""
 
 class Kernels:
     """The kernels of one instruction set, for tests and benchmarks; float32 arrays in and out."""
@@ -160,10 +261,12 @@ class Kernels:
         value: npt.NDArray[np.float32],
         scale: float,
         cache_type: str = "float32",
+        weights: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
         """softmax(query key^T scale) value; [m, d], [n, d], [n, d] -> [m, d], d % 16 == 0.
 
         cache_type: in which numbers keys and values are kept, float32 or bfloat16.
+        weights: where the softmax goes, [m, n].
         """
 
     def attention_cached(
@@ -174,8 +277,12 @@ class Kernels:
         slots: npt.NDArray[np.int32],
         scale: float,
         cache_type: str = "float32",
+        weights: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """One query [d] over the rows `slots` of key and value [capacity, d], in that order."""
+        """One query [d] over the rows `slots` of key and value [capacity, d], in that order.
+
+        weights: where the softmax goes, [slots].
+        """
 
     def top_k(
         self, logits: npt.NDArray[np.float32], k: int

@@ -7,10 +7,11 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pytransformer.errors import CheckpointError
+from pytransformer.model_spec import LATER
 
 
 def read_object(text: str) -> dict[str, Any]:
@@ -24,26 +25,32 @@ def read_object(text: str) -> dict[str, Any]:
     return value
 
 
-def read_fields(fields: Mapping[str, Any], value: Any, where: str) -> dict[str, Any]:
-    """Reads an object that has exactly these keys; `fields` maps each to its type.
+def read_fields(
+    fields: Mapping[str, Any], value: Any, where: str, optional: Collection[str] = ()
+) -> dict[str, Any]:
+    """Reads an object that has exactly these keys, those in `optional` or not; types by key.
 
     Types are dataclasses and what their fields are made of: int, float, str, bool, None, Literal,
     unions, tuples of one type, and maps of str to anything. `where` names the object in errors.
     """
     if not isinstance(value, dict):
         raise CheckpointError(f"{where} should be an object")
-    faults = [f"lacks {key}" for key in fields if key not in value]
+    faults = [f"lacks {key}" for key in fields if key not in value and key not in optional]
     faults += [f"has an unknown key {key}" for key in value if key not in fields]
     if faults:
         raise CheckpointError(f"{where} {', '.join(sorted(faults))}")
-    return {key: _read(kind, value[key], f"{where}.{key}") for key, kind in fields.items()}
+    return {
+        key: _read(kind, value[key], f"{where}.{key}")
+        for key, kind in fields.items()
+        if key in value
+    }
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         assert isinstance(kind, type)
-        return kind(**read_fields(typing.get_type_hints(kind), value, where))
+        return kind(**read_fields(typing.get_type_hints(kind), value, where, _optional(kind)))
     if origin in (typing.Union, types.UnionType):
         return _read_union(arguments, value, where)
     if origin is typing.Literal:
@@ -62,6 +69,10 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     raise CheckpointError(
         f"{where} should be {getattr(kind, '__name__', kind)}, not {str(value)[:80]!r}"
     )
+
+
+def _optional(kind: type[Any]) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind) if field.metadata == LATER}
 
 
 def _read_union(options: tuple[Any, ...], value: Any, where: str) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pytransformer import _native
 from pytransformer.compute_types import resolve
+from pytransformer.decoding import DecodingLimits
 from pytransformer.errors import CheckpointError, PytransformerError
 from pytransformer.model_spec import (
     Checkpoint,
@@ -18,7 +19,6 @@ from pytransformer.model_spec import (
     TokenizerSpec,
 )
 from pytransformer.native_header import is_native, read_config
-from pytransformer.options import DecodingLimits
 from pytransformer.tokenizers import Tokenizer, create
 
 BUNDLED_MODEL = Path(__file__).parent / "models" / "de-en" / "model.safetensors"
@@ -49,7 +49,7 @@ class OpenModel:
             ) from None
         return create(self.tokenizer_spec, files)
 
-    def limits(self) -> DecodingLimits:
+    def limits(self, *, has_shortlist: bool = False) -> DecodingLimits:
         """What this model says about the options of decoding."""
         target_length = _reach(self.spec.decoder.positions)
         return DecodingLimits(
@@ -59,6 +59,11 @@ class OpenModel:
             # The start token takes the first position; the end token is never fed back.
             max_decoding_length=None if target_length is None else target_length - 1,
             target_id=self._target_id,
+            text_ids=lambda text: self.tokenizer.target_ids(self.tokenizer.encode_target(text)),
+            unknown_id=lambda: self.tokenizer.unknown_id,
+            num_layers=self.spec.decoder.num_layers,
+            num_heads=self.spec.decoder.num_heads,
+            has_shortlist=has_shortlist,
         )
 
     def _target_id(self, token: str) -> int | None:

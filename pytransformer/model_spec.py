@@ -46,6 +46,14 @@ NormPosition = Literal["pre", "post"]
 PositionKind = Literal["none", "sinusoidal", "sinusoidal_interleaved", "learned"]
 
 
+# Metadata of a field that files written before it existed lack; they mean its default.
+LATER = {"later": True}
+
+
+def _later(default: Any) -> Any:
+    return field(default=default, metadata=LATER)
+
+
 @dataclass(frozen=True)
 class PositionSpec:
     """How a token's position enters its embedding.
@@ -104,6 +112,11 @@ class GenerationSpec:
     beam_size: int = 1
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
+    more_end_token_ids: tuple[int, ...] = _later(())
+    forced_bos_token_id: int | None = _later(None)
+    repetition_penalty: float = _later(1.0)
+    no_repeat_ngram_size: int = _later(0)
+    suppress_sequences: tuple[tuple[int, ...], ...] = _later(())
 
 
 @dataclass(frozen=True)

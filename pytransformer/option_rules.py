@@ -28,6 +28,10 @@ class Rule(Protocol):
     def metavar(self) -> str:
         """How the command line's help calls a value."""
 
+    @property
+    def several(self) -> bool:
+        """Whether the flag may be given several times, for a list of values."""
+
     def convert(self, value: object) -> object:
         """The value in its plain Python type; ValueError, TypeError or OverflowError if unfit."""
 
@@ -35,8 +39,14 @@ class Rule(Protocol):
         """Reads a command-line argument; ValueError if it is nothing of the kind."""
 
 
+class _Single:
+    """A rule for one value."""
+
+    several = False
+
+
 @dataclass(frozen=True)
-class Integer:
+class Integer(_Single):
     """An integer of any type but bool, within bounds."""
 
     minimum: int
@@ -63,14 +73,17 @@ class Integer:
 
 
 @dataclass(frozen=True)
-class Number:
+class Number(_Single):
     """A real number of any type but bool, within bounds; NaN and infinity are none."""
 
     minimum: float
     maximum: float
+    above: bool = False  # the minimum itself is out of bounds
 
     @property
     def expected(self) -> str:
+        if self.above:
+            return f"a number above {self.minimum:g}, at most {self.maximum:g}"
         return f"a number from {self.minimum:g} to {self.maximum:g}"
 
     @property
@@ -83,6 +96,8 @@ class Number:
         number = float(value)
         if not math.isfinite(number) or not self.minimum <= number <= self.maximum:
             raise ValueError
+        if self.above and number == self.minimum:
+            raise ValueError
         return number
 
     def parse(self, text: str) -> float:
@@ -90,7 +105,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(_Single):
     """One of a few values; True and False are written as words on the command line.
 
     An alias is taken too, for the value that it maps to.
@@ -136,16 +151,73 @@ class Tokens:
 
     expected: str = "a token (str), an id (int), or a list of either"
     metavar: str = "TOKEN"
+    several: bool = True
 
     def convert(self, value: object) -> tuple[str | int, ...]:
-        several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-        items = tuple(value) if several else (value,)  # type: ignore[arg-type]
+        items = (value,) if isinstance(value, str) else _items(value)
         if not items:
             raise ValueError
         return tuple(item if isinstance(item, str) else _ID.convert(item) for item in items)
 
     def parse(self, text: str) -> str:
         return text
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """Phrases of the target language: each as text, or as a list of tokens or ids."""
+
+    expected: str = "a list of phrases, each a text (str) or a list of tokens (str) or ids (int)"
+    metavar: str = "TEXT"
+    several: bool = True
+
+    def convert(self, value: object) -> tuple[str | tuple[str | int, ...], ...]:
+        if isinstance(value, str):
+            raise TypeError
+        return tuple(self._phrase(item) for item in _items(value))
+
+    def _phrase(self, value: object) -> str | tuple[str | int, ...]:
+        if not isinstance(value, str):
+            return Tokens().convert(value)
+        if not value.strip():
+            raise ValueError
+        return value
+
+    def parse(self, text: str) -> str:
+        return text
+
+
+@dataclass(frozen=True)
+class Integers:
+    """A list of integers within bounds, or one of them."""
+
+    minimum: int
+    maximum: int
+    several: bool = True
+
+    @property
+    def expected(self) -> str:
+        return f"a list of integers from {self.minimum} to {self.maximum}"
+
+    @property
+    def metavar(self) -> str:
+        return "N"
+
+    def convert(self, value: object) -> tuple[int, ...]:
+        rule = Integer(self.minimum, self.maximum)
+        return tuple(rule.convert(item) for item in _items(value))
+
+    def parse(self, text: str) -> int:
+        return int(text)
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    """The items of a list, a tuple or a NumPy array; a single value is one item."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return tuple(value)
+    return (value,)
 
 
 _ID = Integer(0, 2**31 - 1)

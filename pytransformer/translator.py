@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias, overload
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from pytransformer import _native
+from pytransformer import _native, files
+from pytransformer.batches import TokenBatches
 from pytransformer.compute_types import COMPUTE_TYPE
+from pytransformer.decoding import DecodingLimits
 from pytransformer.errors import OptionError
-from pytransformer.model_files import open_model
+from pytransformer.glossary import Glossary, GlossaryMode
+from pytransformer.inputs import InputLengthError, Sentence, check_unicode, text_list
+from pytransformer.model_files import OpenModel, open_model
 from pytransformer.option_rules import Integer, check, option, option_infos
-from pytransformer.options import Decoding, resolve
+from pytransformer.pending import AsyncResult, CompletionWatcher
+from pytransformer.results import (
+    ExecutionStats,
+    GenerationStepResult,
+    ScoringResult,
+    TranslationResult,
+)
+from pytransformer.sentences import SentenceTranslator
+from pytransformer.texts import TextBatch, TextOptions
+from pytransformer.tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from pytransformer.attention import AttentionMaps
+    from pytransformer.shortlist import LexicalShortlist
+
+__all__ = ["SETTINGS", "THREADS", "InputLengthError", "Translator", "TranslatorSettings"]
 
 _MAX_THREADS = 1024
 THREADS = Integer(0, _MAX_THREADS)
-
-# Token ids without start and end token, and their score.
-_Hypothesis: TypeAlias = tuple[list[int], float]
-
-
-@dataclass(frozen=True)
-class TranslationResult:
-    """The hypotheses of one sentence, best first.
-
-    Attributes:
-        hypotheses: tokens of each hypothesis, without start and end token.
-        scores: log-probability of each hypothesis divided by its length to the power of the
-            length penalty; empty unless ``return_scores`` was set.
-    """
-
-    hypotheses: list[list[str]]
-    scores: list[float] = field(default_factory=list)
+_SHORTLIST = Integer(0, 2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -47,38 +55,27 @@ class TranslatorSettings:
     )
     inter_threads: int = option(Integer(1, _MAX_THREADS), "sentences translated in parallel")
     intra_threads: int = option(THREADS, "threads for each of them")
+    shortlist_first: int = option(
+        _SHORTLIST,
+        "with a shortlist: so many of the vocabulary's first tokens are always possible",
+        flags=("--shortlist-first",),
+    )
+    shortlist_best: int = option(
+        _SHORTLIST,
+        "with a shortlist: so many translations of each source token are possible",
+        flags=("--shortlist-best",),
+    )
 
 
 SETTINGS = option_infos(TranslatorSettings)
-
-
-class InputLengthError(OptionError):
-    """An input is longer than the model's positions reach, and no cut was asked for.
-
-    Attributes:
-        index: which input, counted from 0.
-    """
-
-    def __init__(self, index: int, length: int, limit: int) -> None:
-        self.index = index
-        self.length = length
-        self.limit = limit
-        super().__init__(f"input {index} {self.reason}")
-
-    @property
-    def reason(self) -> str:
-        """What is wrong and what would be right, without the input's number."""
-        return (
-            f"has {self.length} tokens, but this model's positions reach {self.limit} (end token "
-            f"included); split it, or set max_input_length to cut it"
-        )
 
 
 class Translator:
     """Translates text with one model; its methods may be called from several threads at once.
 
     A sentence's translation does not depend on the sentences beside it, on the batch size or on
-    the number of threads.
+    the number of threads. Calls that run at the same time share batches. A translator can be
+    pickled, by its path and settings, and used in forked processes.
 
     Example:
         >>> translator = pytransformer.Translator()
@@ -93,6 +90,9 @@ class Translator:
         compute_type: str = "default",
         inter_threads: int = 1,
         intra_threads: int = 0,
+        shortlist: str | os.PathLike[str] | None = None,
+        shortlist_first: int = 100,
+        shortlist_best: int = 100,
     ) -> None:
         """Opens a model.
 
@@ -107,37 +107,44 @@ class Translator:
             inter_threads: how many workers translate in parallel; they share the weights.
             intra_threads: threads of each worker; 0 shares out the cores that this process may use
                 (by its affinity and its container's quota).
+            shortlist: a lexical shortlist in one of Marian's forms (docs/shortlists.md). Only the
+                tokens that it names for a source can then be generated, which is faster.
+            shortlist_first: so many of the vocabulary's first tokens are always possible.
+            shortlist_best: so many translations of each source token are possible.
 
         Raises:
             CheckpointError: the model cannot be read; names the file and what would be right.
             OptionError: an unknown compute type or an impossible number of threads.
         """
-        settings = _check_settings(
-            compute_type=compute_type, inter_threads=inter_threads, intra_threads=intra_threads
+        self._settings = _check_settings(
+            compute_type=compute_type,
+            inter_threads=inter_threads,
+            intra_threads=intra_threads,
+            shortlist_first=shortlist_first,
+            shortlist_best=shortlist_best,
         )
+        self._shortlist = None if shortlist is None else os.path.abspath(os.fspath(shortlist))
+        # Where the process goes later must not change what a pickled translator opens.
+        self._path = None if model is None else os.path.abspath(os.fspath(model))
+        settings = self._settings
         self._model = open_model(model, settings.compute_type)
-        self._limits = self._model.limits()
         cores_per_worker = _native.available_threads() // settings.inter_threads
         self._engine = _native.Engine(
             self._model.native,
             settings.inter_threads,
             settings.intra_threads or max(1, cores_per_worker),
         )
+        self._sentences = SentenceTranslator(
+            self._model, self._engine, _open_shortlist(self._shortlist, self._model, settings)
+        )
+        self._batches = TokenBatches(self._sentences)
+        self._watcher = CompletionWatcher()
 
     @overload
-    def translate(
-        self, text: str, *, src_lang: str | None = ..., tgt_lang: str | None = ..., **options: Any
-    ) -> str: ...
+    def translate(self, text: str, **arguments: Any) -> str: ...
 
     @overload
-    def translate(
-        self,
-        text: Iterable[str],
-        *,
-        src_lang: str | None = ...,
-        tgt_lang: str | None = ...,
-        **options: Any,
-    ) -> list[str]: ...
+    def translate(self, text: Iterable[str], **arguments: Any) -> list[str]: ...
 
     def translate(
         self,
@@ -145,6 +152,9 @@ class Translator:
         *,
         src_lang: str | None = None,
         tgt_lang: str | None = None,
+        target_prefix: str | None = None,
+        glossary: Mapping[str, str] | None = None,
+        glossary_mode: GlossaryMode = "phrases",
         **options: Any,
     ) -> str | list[str]:
         r"""Translates text: a string to a string, several strings to a list of as many.
@@ -157,6 +167,10 @@ class Translator:
             src_lang: language of the text, where the model must be told; see `source_languages`.
             tgt_lang: language to translate into, where the model has a choice; see
                 `target_languages`.
+            target_prefix: how every line's translation begins; it is part of the result.
+            glossary: how terms of the source, as whole words, are to be translated.
+            glossary_mode: "phrases" makes each term's translation come somewhere in the result;
+                "placeholders" has the model carry a placeholder to the term's place.
             **options: see :class:`pytransformer.options.TranslationOptions`. The best hypothesis
                 is returned, whatever `num_hypotheses` is.
 
@@ -166,41 +180,256 @@ class Translator:
             OptionError: one or more options are wrong, or a language is not the model's.
             InputLengthError: a line is longer than the model's positions and may not be cut.
         """
-        if isinstance(text, str):
-            return self._translate_texts([text], src_lang, tgt_lang, options)[0]
-        return self._translate_texts(_text_list(text), src_lang, tgt_lang, options)
+        batch = self._text_batch(
+            text,
+            src_lang=src_lang,
+            tgt_lang=tgt_lang,
+            target_prefix=target_prefix,
+            glossary=glossary,
+            glossary_mode=glossary_mode,
+            **options,
+        )
+        found = batch.join(batch.submit().hypotheses())
+        return found[0] if isinstance(text, str) else found
+
+    @overload
+    def translate_async(self, text: str, **arguments: Any) -> AsyncResult[str]: ...
+
+    @overload
+    def translate_async(self, text: Iterable[str], **arguments: Any) -> AsyncResult[list[str]]: ...
+
+    def translate_async(self, text: str | Iterable[str], **arguments: Any) -> AsyncResult[Any]:
+        """As :meth:`translate`, but returns at once; ``await`` what it returns.
+
+        Texts that are asked for one after another join the batch that is running, so many single
+        ones take about as long as one call with all of them.
+        """
+        batch = self._text_batch(text, **arguments)
+        pending = batch.submit()
+
+        def make_result() -> str | list[str]:
+            found = batch.join(pending.hypotheses())
+            return found[0] if isinstance(text, str) else found
+
+        return AsyncResult(pending.job, make_result, self._watcher)
+
+    def translate_stream(self, text: str, **arguments: Any) -> Iterator[str]:
+        """Yields the translation of a text piece by piece, each as soon as it is certain.
+
+        With beam search that is the part on which all hypotheses agree that may still win. All
+        pieces together are what :meth:`translate` returns. Arguments and errors as there; they are
+        checked at once. A stream that is closed early ends the search.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"text is {type(text).__name__}, expected a string")
+        batch = self._text_batch(text, **arguments)
+        return batch.stream(batch.submit(stream=True))
+
+    async def translate_stream_async(self, text: str, **arguments: Any) -> AsyncIterator[str]:
+        """As :meth:`translate_stream`, for ``async for``."""
+        pieces = self.translate_stream(text, **arguments)
+        try:
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+        finally:
+            pieces.close()  # type: ignore[attr-defined]
 
     def translate_batch(
-        self, source: Iterable[Sequence[str]], **options: Any
-    ) -> list[TranslationResult]:
-        """Translates sentences given as tokens.
+        self,
+        source: Iterable[Sentence],
+        target_prefix: Iterable[Sentence | None] | None = None,
+        *,
+        callback: Callable[[GenerationStepResult], bool] | None = None,
+        asynchronous: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Translates sentences given as tokens or ids.
 
         The source's end token is added unless a sentence has it already; tokens that the vocabulary
         lacks become ``<unk>``. A sentence with no tokens but the end token gets empty hypotheses,
         of score 0, as in CTranslate2.
 
         Args:
-            source: the tokens of each sentence.
+            source: the tokens (str) or ids of each sentence; ids in a list or a NumPy array.
+            target_prefix: how each translation begins, likewise; None for those that are free.
+            callback: called for each token as soon as nothing can change it; ends that sentence if
+                it returns True. Needs beam_size 1.
+            asynchronous: return an :class:`AsyncResult` for each sentence at once.
             **options: see :class:`pytransformer.options.TranslationOptions`.
 
         Returns:
-            One result for each sentence, in the same order.
+            One :class:`TranslationResult` (or AsyncResult of it) for each sentence, in order.
 
         Raises:
             TypeError: `source` is not made of lists of tokens.
             OptionError: one or more options are wrong.
             InputLengthError: a sentence is longer than the model's positions and may not be cut.
         """
-        decoding = resolve(options, self._limits)
-        sentences = _token_lists(source)
-        ids = [self._model.tokenizer.source_ids(tokens) for tokens in sentences]
-        results = []
-        nothing = self._model.tokenizer.source_ids([])
-        for hypotheses in self._search(ids, nothing, range(len(ids)), decoding):
-            tokens = [self._model.tokenizer.target_tokens(target) for target, _ in hypotheses]
-            scores = [score for _, score in hypotheses] if decoding.options.return_scores else []
-            results.append(TranslationResult(tokens, scores))
-        return results
+        if callback is not None:
+            if asynchronous:
+                raise OptionError("callback does not go with asynchronous")
+            return self._batches.translate_with_callback(source, target_prefix, callback, options)
+        if asynchronous:
+            return self._batches.translate_async(source, target_prefix, options, self._watcher)
+        return self._batches.translate(source, target_prefix, options)
+
+    def translate_iterable(
+        self,
+        source: Iterable[Sentence],
+        target_prefix: Iterable[Sentence | None] | None = None,
+        max_batch_size: int = 32,
+        batch_type: Literal["examples", "tokens"] = "examples",
+        **options: Any,
+    ) -> Iterator[TranslationResult]:
+        """Yields the translations of a stream of sentences, which is never held as a whole.
+
+        Sentences are read ahead, so that all workers are busy. Arguments as in
+        :meth:`translate_batch`.
+        """
+        options = {**options, "max_batch_size": max_batch_size, "batch_type": batch_type}
+        return self._batches.translate_iterable(source, target_prefix, options, self.inter_threads)
+
+    def translate_file(
+        self,
+        source_path: str | os.PathLike[str],
+        output_path: str | os.PathLike[str],
+        target_path: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> ExecutionStats:
+        """Translates a file line by line; see :func:`pytransformer.files.translate_file`."""
+        return files.translate_file(self, source_path, output_path, target_path, **options)
+
+    def score_batch(
+        self,
+        source: Iterable[Sentence],
+        target: Iterable[Sentence],
+        *,
+        max_batch_size: int = 0,
+        batch_type: Literal["examples", "tokens"] = "examples",
+        max_input_length: int = 0,
+        offset: int = 0,
+        asynchronous: bool = False,
+    ) -> Any:
+        """Scores given translations.
+
+        The log-probabilities are those that a search gives the same tokens, bit for bit.
+
+        Args:
+            source: the tokens or ids of each sentence.
+            target: those of its translation; the end token is added unless it is there.
+            max_batch_size: as in :meth:`translate_batch`, like the next two.
+            batch_type: what it counts.
+            max_input_length: cut longer sources; 0 cuts nothing.
+            offset: leave the first so many target tokens out of the result.
+            asynchronous: return an :class:`AsyncResult` for each sentence at once.
+
+        Returns:
+            One :class:`ScoringResult` (or AsyncResult of it) for each sentence, in order.
+        """
+        options = {
+            "max_batch_size": max_batch_size,
+            "batch_type": batch_type,
+            "max_input_length": max_input_length,
+        }
+        if asynchronous:
+            return self._batches.score_async(source, target, options, offset, self._watcher)
+        return self._batches.score(source, target, options, offset)
+
+    def score_iterable(
+        self,
+        source: Iterable[Sentence],
+        target: Iterable[Sentence],
+        max_batch_size: int = 64,
+        batch_type: Literal["examples", "tokens"] = "examples",
+        **options: Any,
+    ) -> Iterator[ScoringResult]:
+        """Yields the scores of a stream of sentence pairs; arguments as in :meth:`score_batch`."""
+        options = {**options, "max_batch_size": max_batch_size, "batch_type": batch_type}
+        return self._batches.score_iterable(source, target, options, self.inter_threads)
+
+    def score_file(
+        self,
+        source_path: str | os.PathLike[str],
+        target_path: str | os.PathLike[str],
+        output_path: str | os.PathLike[str],
+        **options: Any,
+    ) -> ExecutionStats:
+        """Scores a file line by line; see :func:`pytransformer.files.score_file`."""
+        return files.score_file(self, source_path, target_path, output_path, **options)
+
+    def generate_tokens(
+        self,
+        source: Sentence,
+        target_prefix: Sentence | None = None,
+        *,
+        return_log_prob: bool = False,
+        **options: Any,
+    ) -> Iterator[GenerationStepResult]:
+        """Yields the tokens of one sentence as soon as nothing can change them.
+
+        With beam search they come in groups, whenever all hypotheses agree on them. Tokens of the
+        prefix are not yielded. A generator that is closed early ends the search.
+        """
+        return self._batches.generate_tokens(source, target_prefix, options, return_log_prob)
+
+    def encode(
+        self, source: str | Sentence, *, src_lang: str | None = None, tgt_lang: str | None = None
+    ) -> npt.NDArray[np.float32]:
+        """The encoder's states [tokens, d_model] of a text, of tokens or of ids.
+
+        There is one for each token, the end token included.
+        """
+        return self._engine.encode(self._source_ids(source, src_lang, tgt_lang))
+
+    def attention(
+        self,
+        text: str,
+        *,
+        target: str | None = None,
+        src_lang: str | None = None,
+        tgt_lang: str | None = None,
+        **options: Any,
+    ) -> AttentionMaps:
+        """Attention of all layers and heads while the model reads one sentence.
+
+        Args:
+            text: the sentence.
+            target: a translation to look at; by default the model's own.
+            src_lang: as in :meth:`translate`, like the next one.
+            tgt_lang: language of the translation.
+            **options: see :class:`pytransformer.options.TranslationOptions`.
+        """
+        from pytransformer.attention import AttentionMaps
+
+        source = self._source_ids(text, src_lang, tgt_lang)
+        decoding = self._sentences.resolve(options)
+        end = decoding.search.end_token_ids[0]
+        tokenizer = self._model.tokenizer
+        if target is None:
+            pending = self._sentences.submit([source], decoding, nothing=[])
+            best = pending.hypotheses()[0][0]
+            ids = [i for i in best.ids if i not in decoding.search.end_token_ids]
+            ids += [end] if best.reason != "length" else []
+        else:
+            ids = [*tokenizer.target_ids(tokenizer.encode_target(target)), end]
+        start = decoding.search.decoder_start_token_id
+        maps = self._engine.attention(source, [start, *ids[:-1]])
+        return AttentionMaps(
+            tokenizer.source_tokens(source),
+            tokenizer.target_tokens(ids),
+            *maps,
+            start_token=tokenizer.target_tokens([start])[0],
+        )
+
+    @property
+    def limits(self) -> DecodingLimits:
+        """What the model says about options: defaults and bounds."""
+        return self._sentences.limits
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Turns text into tokens and ids, and back."""
+        return self._model.tokenizer
 
     @property
     def model_path(self) -> str:
@@ -253,61 +482,40 @@ class Translator:
             f"inter_threads={self.inter_threads}, intra_threads={self.intra_threads})"
         )
 
-    def _translate_texts(
+    def __reduce__(self) -> Any:
+        """Pickles path and settings, not weights: whoever opens it needs the same files."""
+        settings = {**dataclasses.asdict(self._settings), "shortlist": self._shortlist}
+        return _reopen, (type(self), self._path, settings)
+
+    def _text_batch(
         self,
-        texts: list[str],
-        src_lang: str | None,
-        tgt_lang: str | None,
-        arguments: Mapping[str, object],
-    ) -> list[str]:
-        decoding = resolve(arguments, self._limits)
+        text: str | Iterable[str],
+        *,
+        src_lang: str | None = None,
+        tgt_lang: str | None = None,
+        target_prefix: str | None = None,
+        glossary: Mapping[str, str] | None = None,
+        glossary_mode: GlossaryMode = "phrases",
+        **options: Any,
+    ) -> TextBatch:
+        texts = [text] if isinstance(text, str) else text_list(text)
+        if target_prefix is not None and not isinstance(target_prefix, str):
+            raise TypeError(f"target_prefix is {type(target_prefix).__name__}, expected a string")
+        terms = None if glossary is None else Glossary(glossary, glossary_mode)
+        asked = TextOptions(src_lang, tgt_lang, target_prefix, terms)
+        return TextBatch(self._sentences, texts, asked, self._sentences.resolve(options))
 
-        def encode(line: str) -> list[int]:
-            return self._model.tokenizer.encode_ids(line, src_lang=src_lang, tgt_lang=tgt_lang)
+    def _source_ids(
+        self, source: str | Sentence, src_lang: str | None, tgt_lang: str | None
+    ) -> list[int]:
+        if not isinstance(source, str):
+            return self._batches.source_ids([source])[0]
+        check_unicode(0, source)
+        return self._model.tokenizer.encode_ids(source, src_lang=src_lang, tgt_lang=tgt_lang)
 
-        nothing = encode("")  # an unknown language ends here, even if there is no text
-        sources: list[list[int]] = []
-        owners: list[int] = []
-        for index, text in enumerate(texts):
-            _check_unicode(index, text)
-            for line in text.split("\n"):
-                sources.append(encode(line) if line.strip() else nothing)
-                owners.append(index)
-        found = iter(self._search(sources, nothing, owners, decoding))
-        return [
-            "\n".join(self._text(line, next(found)) for line in text.split("\n")) for text in texts
-        ]
 
-    def _text(self, source: str, hypotheses: list[_Hypothesis]) -> str:
-        """The best hypothesis as one line that ends as its source does."""
-        best, _ = hypotheses[0]
-        ending = "\r" if source.endswith("\r") else ""
-        return self._model.tokenizer.decode(best).replace("\n", " ") + ending
-
-    def _search(
-        self,
-        sources: list[list[int]],
-        nothing: list[int],
-        owners: Sequence[int],
-        decoding: Decoding,
-    ) -> list[list[_Hypothesis]]:
-        """Hypotheses of each source (ids with the end token), in order.
-
-        A source equal to `nothing` has no content: its hypotheses are empty, with score 0.
-        `owners` says of which input a source is a part, for messages.
-        """
-        cut = decoding.options.max_input_length
-        if cut:
-            end = self._model.tokenizer.source_ids([])
-            sources = [_cut(ids, cut, end) for ids in sources]
-        limit = self._limits.max_source_length
-        for owner, ids in zip(owners, sources, strict=True):
-            if limit is not None and len(ids) > limit:
-                raise InputLengthError(owner, len(ids), limit)
-        with_content = [ids for ids in sources if ids != nothing]
-        found = iter(self._engine.translate(with_content, decoding.search) if with_content else [])
-        empty: list[_Hypothesis] = [([], 0.0)] * decoding.options.num_hypotheses
-        return [empty if ids == nothing else next(found) for ids in sources]
+def _reopen(kind: type[Translator], path: str | None, settings: dict[str, Any]) -> Translator:
+    return kind(path, **settings)
 
 
 def _check_settings(**arguments: object) -> TranslatorSettings:
@@ -317,42 +525,20 @@ def _check_settings(**arguments: object) -> TranslatorSettings:
     return TranslatorSettings(**values)
 
 
-def _text_list(texts: Iterable[str]) -> list[str]:
-    expected = "expected a string or strings"
-    if isinstance(texts, (bytes, bytearray)) or not isinstance(texts, Iterable):
-        raise TypeError(f"text is {type(texts).__name__}, {expected}")
-    items = list(texts)
-    for index, item in enumerate(items):
-        if not isinstance(item, str):
-            raise TypeError(f"text {index} is {type(item).__name__}, {expected}")
-    return items
+def _open_shortlist(
+    path: str | None, model: OpenModel, settings: TranslatorSettings
+) -> LexicalShortlist | None:
+    if path is None:
+        return None
+    from pytransformer.shortlist import LexicalShortlist
 
-
-def _check_unicode(index: int, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        code = ord(text[error.start])
-        raise ValueError(
-            f"text {index} holds the lone surrogate U+{code:04X} at position {error.start}, "
-            "expected Unicode text"
-        ) from None
-
-
-def _token_lists(source: Iterable[Sequence[str]]) -> list[Sequence[str]]:
-    expected = "expected lists of tokens (str)"
-    if isinstance(source, (str, bytes)) or not isinstance(source, Iterable):
-        raise TypeError(f"source is {type(source).__name__}, {expected}")
-    sentences = list(source)
-    for index, tokens in enumerate(sentences):
-        if isinstance(tokens, (str, bytes)) or not isinstance(tokens, Sequence):
-            raise TypeError(f"source {index} is {type(tokens).__name__}, {expected}")
-        wrong = {type(token).__name__ for token in tokens if not isinstance(token, str)}
-        if wrong:
-            raise TypeError(f"source {index} holds {', '.join(sorted(wrong))}, {expected}")
-    return sentences
-
-
-def _cut(ids: list[int], length: int, end: list[int]) -> list[int]:
-    """The first `length` tokens, not counting the end token that closes them."""
-    return ids if len(ids) <= length + len(end) else ids[:length] + end
+    tokenizer = model.tokenizer
+    return LexicalShortlist.load(
+        path,
+        lambda token: tokenizer.source_ids([token])[0],
+        lambda token: tokenizer.target_ids([token])[0],
+        source_size=model.spec.encoder.vocab_size,
+        target_size=model.spec.decoder.vocab_size,
+        first=settings.shortlist_first,
+        best=settings.shortlist_best,
+    )

@@ -64,7 +64,10 @@ def engine_options(model: MarianMTModel, search: Search, **changes: Any) -> _nat
         "max_batch_size": 64,
         "batch_by_tokens": False,
     }
-    return _native.SearchOptions(**{**values, **changes})
+    options = _native.SearchOptions()
+    for name, value in {**values, **changes}.items():
+        setattr(options, name, value)
+    return options
 
 
 @torch.inference_mode()

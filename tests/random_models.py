@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,18 @@ def search_options(start: int, **changes: Any) -> _native.SearchOptions:
         "max_batch_size": 64,
         "batch_by_tokens": False,
     }
-    return _native.SearchOptions(**{**values, **changes})
+    options = _native.SearchOptions()
+    for name, value in {**values, **changes}.items():
+        setattr(options, name, value)
+    return options
+
+
+def run_search(
+    engine: _native.Engine, sources: Sequence[Sequence[int]], options: _native.SearchOptions
+) -> list[Hypotheses]:
+    """The ids and score of each hypothesis of each source (ids with the end token)."""
+    job = engine.submit([_native.Request(source) for source in sources], options)
+    return [[(found.ids, found.score) for found in hypotheses] for hypotheses in job.result()]
 
 
 def sentences(count: int, vocab_size: int, least: int, most: int, seed: int = 0) -> list[list[int]]:

@@ -18,9 +18,10 @@ from pytransformer.benchmark.measure import Timings
 from pytransformer.benchmark.native_to_huggingface import write_directory
 from pytransformer.benchmark.random_checkpoint import Shape, random_sentences, write_checkpoint
 from pytransformer.benchmark.workload import Batch, Workload, read_lines
+from pytransformer.decoding import resolve
 from pytransformer.errors import OptionError, UnsupportedModelError
 from pytransformer.model_files import open_model
-from pytransformer.options import TranslationOptions, resolve
+from pytransformer.options import TranslationOptions
 from random_models import model_spec, stack
 
 MACHINE = Machine(

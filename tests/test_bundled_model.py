@@ -19,6 +19,7 @@ from huggingface_peer import Search
 from pytransformer import _native, loaders, native
 from pytransformer.benchmark.native_to_huggingface import write_directory
 from pytransformer.model_files import open_model
+from random_models import run_search
 
 LOGITS_TOLERANCE = 1e-4  # of the root mean square of a row of logits
 SCORE_TOLERANCE = 1e-4
@@ -122,7 +123,7 @@ def assert_same_translations(bundle: Bundle, texts: list[str], target: str, beam
     """All hypotheses of all sentences; at most one in a hundred may differ, by a near tie."""
     search = bundle.search(beam_size)
     sources = bundle.sources(texts, target)
-    ours = bundle.engine.translate(sources, peer.engine_options(bundle.model, search))
+    ours = run_search(bundle.engine, sources, peer.engine_options(bundle.model, search))
     theirs = peer.generate(bundle.model, sources, search)
     found = peer.differences(bundle.judge, sources, ours, theirs, search)
     assert all(difference.gap <= SCORE_TOLERANCE for difference in found), found

@@ -20,6 +20,7 @@ from random_models import (
     make_engine,
     model_spec,
     random_checkpoint,
+    run_search,
     search_options,
     sentences,
     stack,
@@ -31,12 +32,12 @@ SOURCES = sentences(24, 61, 1, 60)
 # What the scripts below, each a process of its own, begin with.
 PREPARED = """
 import os, signal, threading
-from random_models import lively_checkpoint, make_engine, search_options, sentences
+from random_models import lively_checkpoint, make_engine, run_search, search_options, sentences
 engine = make_engine(lively_checkpoint(), {inter_threads}, {intra_threads})
 sources = sentences(24, 61, 1, 60)
 options = search_options(60, beam_size=4)
 def translate():
-    return engine.translate(sources, options)
+    return run_search(engine, sources, options)
 """
 
 
@@ -62,7 +63,7 @@ def engine() -> _native.Engine:
 
 
 def test_no_sentences(engine: _native.Engine) -> None:
-    assert engine.translate([], search_options(START)) == []
+    assert run_search(engine, [], search_options(START)) == []
 
 
 @pytest.mark.parametrize("inter_threads", [1, 2])
@@ -72,9 +73,9 @@ def test_several_threads_translate_at_once(inter_threads: int) -> None:
         (SOURCES[i % 5 :: 1 + i % 3], search_options(START, beam_size=1 + 3 * (i % 2)))
         for i in range(24)
     ]
-    serial = [engine.translate(sources, options) for sources, options in jobs]
+    serial = [run_search(engine, sources, options) for sources, options in jobs]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda job: engine.translate(*job), jobs)) == serial
+        assert list(pool.map(lambda job: run_search(engine, *job), jobs)) == serial
 
 
 def test_other_python_threads_run_meanwhile() -> None:
@@ -88,7 +89,7 @@ def count():
 counter = threading.Thread(target=count)
 counter.start()
 before = counted[0]
-engine.translate(long_job, options)
+run_search(engine, long_job, options)
 print(counted[0] - before)
 stop.set()
 counter.join()
@@ -109,7 +110,7 @@ def test_control_c_ends_a_translation(inter_threads: int) -> None:
         f"expected = translate()\n{INTERRUPT}"
         """
 try:
-    engine.translate(sources * 5000, search_options(60, beam_size=16))
+    run_search(engine, sources * 5000, search_options(60, beam_size=16))
     print("finished")
 except KeyboardInterrupt:
     print("interrupted")
@@ -122,7 +123,7 @@ print(translate() == expected)
 
 
 def test_control_c_ends_the_process() -> None:
-    result = run_script(f"{INTERRUPT}engine.translate(sources * 5000, options)\n")
+    result = run_script(f"{INTERRUPT}run_search(engine, sources * 5000, options)\n")
     assert result.returncode == -signal.SIGINT
     assert result.stderr.rstrip().endswith("KeyboardInterrupt")
 
@@ -167,7 +168,7 @@ def test_fork_while_another_thread_translates() -> None:
 import sys
 expected = translate()
 long_job = sources * 50
-other = threading.Thread(target=engine.translate, args=(long_job, options))
+other = threading.Thread(target=run_search, args=(engine, long_job, options))
 other.start()
 child = os.fork()
 if child == 0:
@@ -219,7 +220,7 @@ def test_deleted_engines_leave_no_threads() -> None:
     for i in range(8):
         engine = make_engine(checkpoint, 1 + i % 2, 1 + i // 4)
         if i % 3:  # one that has never worked has no threads
-            engine.translate(SOURCES[:3], search_options(START))
+            run_search(engine, SOURCES[:3], search_options(START))
         del engine
         gc.collect()
     assert len(os.listdir("/proc/self/task")) <= before + 3
@@ -230,29 +231,29 @@ def test_model_outlives_its_engine_and_its_image() -> None:
     image = native.build_image(checkpoint)
     model = _native.Model.from_buffer(image, "kept")
     del image
-    expected = _native.Engine(model, 1, 1).translate(SOURCES, search_options(START))
+    expected = run_search(_native.Engine(model, 1, 1), SOURCES, search_options(START))
     gc.collect()
-    assert _native.Engine(model, 1, 1).translate(SOURCES, search_options(START)) == expected
+    assert run_search(_native.Engine(model, 1, 1), SOURCES, search_options(START)) == expected
 
 
 def test_sentence_longer_than_the_positions(engine: _native.Engine) -> None:
     sources = [*SOURCES[:3], [1] * 71, *SOURCES[3:]]
     with pytest.raises(ValueError, match=r"source 3 has 71 tokens.*70"):
-        engine.translate(sources, search_options(START))
-    assert engine.translate([[1] * 70], search_options(START))
+        run_search(engine, sources, search_options(START))
+    assert run_search(engine, [[1] * 70], search_options(START))
 
 
 def test_models_without_positions_have_no_limit() -> None:
     endless = stack(positions=PositionSpec("none", 1))
     engine = make_engine(random_checkpoint(model_spec(encoder=endless, decoder=endless)))
     options = search_options(START, max_decoding_length=100, min_decoding_length=100)
-    assert len(engine.translate([[1] * 200], options)[0][0][0]) == 100
+    assert len(run_search(engine, [[1] * 200], options)[0][0][0]) == 100
 
 
 @pytest.mark.parametrize("source", [[], [61], [-1], [2**31 - 1]])
 def test_impossible_sources(engine: _native.Engine, source: list[int]) -> None:
     with pytest.raises(ValueError, match="source 1 "):
-        engine.translate([[1], source], search_options(START))
+        run_search(engine, [[1], source], search_options(START))
     for method in (engine.encode, lambda ids: engine.logits(ids, [START])):
         with pytest.raises(ValueError, match="source "):
             method(source)
@@ -274,14 +275,14 @@ def test_all_wrong_options_are_listed(engine: _native.Engine) -> None:
         "max_batch_size": 0,
     }
     with pytest.raises(ValueError, match="beam_size = 0") as caught:
-        engine.translate(SOURCES, search_options(START, **wrong))
+        run_search(engine, SOURCES, search_options(START, **wrong))
     missing = [name for name in wrong if name not in str(caught.value)]
     assert not missing
     with pytest.raises(ValueError, match="early_stopping"):
         search_options(START, early_stopping=3)
     with pytest.raises(TypeError):
         search_options(START, beam_width=3)
-    assert engine.translate(SOURCES[:1], search_options(START))
+    assert run_search(engine, SOURCES[:1], search_options(START))
 
 
 @pytest.mark.parametrize(
@@ -303,14 +304,14 @@ def poisoned(checkpoint: Checkpoint, name: str, value: float) -> _native.Engine:
 def test_weights_that_are_no_numbers(name: str, value: float) -> None:
     """A native file may be damaged; what it gives must not look like a translation."""
     engine = poisoned(lively_checkpoint(), name, value)
-    healthy = make_engine(lively_checkpoint()).translate(SOURCES, search_options(START))
+    healthy = run_search(make_engine(lively_checkpoint()), SOURCES, search_options(START))
     for options in (
         search_options(START, beam_size=4),
         search_options(START),
         search_options(START, return_scores=False),
     ):
         with pytest.raises(ValueError, match="finite"):
-            engine.translate(SOURCES, options)
+            run_search(engine, SOURCES, options)
     assert healthy
 
 
@@ -324,13 +325,13 @@ engine = make_engine(random_checkpoint(model_spec(encoder=wide, decoder=wide)))
 options = search_options(60, beam_size=8, max_decoding_length=200, min_decoding_length=200)
 def kilobytes(field):
     return int(open("/proc/self/status").read().split(field)[1].split()[0])
-engine.translate(sources[:1], search_options(60))
+run_search(engine, sources[:1], search_options(60))
 before = kilobytes("VmRSS:")
-engine.translate(sources[:12], options)
+run_search(engine, sources[:12], options)
 peak = kilobytes("VmHWM:") - before
 warm = kilobytes("VmRSS:")
 for _ in range(2):
-    engine.translate(sources[:12], options)
+    run_search(engine, sources[:12], options)
 print(peak >> 10, kilobytes("VmRSS:") - warm >> 10)
 """)
     assert result.returncode == 0, result.stderr

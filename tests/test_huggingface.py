@@ -14,7 +14,7 @@ import huggingface_peer as peer
 from huggingface_models import END, random_marian
 from huggingface_peer import Search
 from pytransformer import _native
-from random_models import sentences
+from random_models import run_search, sentences
 
 # Of the root mean square of a row of logits.
 LOGITS_TOLERANCE = 1e-4
@@ -104,7 +104,7 @@ class Pair:
 
     def assert_same(self, search: Search) -> list[list[peer.Hypothesis]]:
         """Token for token and in score; whoever differs must be shown to tie."""
-        ours = self.engine.translate(self.sources, peer.engine_options(self.model, search))
+        ours = run_search(self.engine, self.sources, peer.engine_options(self.model, search))
         theirs = peer.generate(self.model, self.sources, search)
         found = peer.differences(self.judge, self.sources, ours, theirs, search)
         assert all(difference.gap <= SCORE_TOLERANCE for difference in found), found
@@ -128,14 +128,16 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 def test_searches_are_not_degenerate(pair: Pair) -> None:
     """What follows would prove little on a model that says the same to everything."""
     search = Search(beam_size=4, suppressed=(pair.padding,))
-    ours = pair.engine.translate(pair.sources, peer.engine_options(pair.model, search))
+    ours = run_search(pair.engine, pair.sources, peer.engine_options(pair.model, search))
     best = [hypotheses[0][0] for hypotheses in ours]
     assert len({tuple(ids) for ids in best}) >= 12
     lengths = {len(ids) for ids in best}
     assert len(lengths) >= 4
     assert max(lengths) == search.max_length
-    greedy = pair.engine.translate(
-        pair.sources, peer.engine_options(pair.model, Search(suppressed=(pair.padding,)))
+    greedy = run_search(
+        pair.engine,
+        pair.sources,
+        peer.engine_options(pair.model, Search(suppressed=(pair.padding,))),
     )
     assert sum(a[0][0] != b for a, b in zip(greedy, best, strict=True)) >= 6
 
@@ -204,7 +206,7 @@ def test_greedy_minimum_and_bad_words(pair: Pair, beam_size: int) -> None:
 def test_end_token_may_be_a_bad_word_of_the_engine(pair: Pair) -> None:
     """transformers ignores an end token among bad words; the engine does as it is told."""
     search = Search(beam_size=2, suppressed=(END, pair.padding), max_length=12)
-    ours = pair.engine.translate(pair.sources, peer.engine_options(pair.model, search))
+    ours = run_search(pair.engine, pair.sources, peer.engine_options(pair.model, search))
     assert {len(hypotheses[0][0]) for hypotheses in ours} == {12}
     never_ending = Search(beam_size=2, suppressed=(pair.padding,), min_length=12, max_length=12)
     theirs = peer.generate(pair.model, pair.sources, never_ending)
@@ -216,7 +218,7 @@ def test_beams_as_wide_as_the_vocabulary(tmp_path: Path) -> None:
     model, engine = random_marian(tmp_path, vocab_size=7, lively=True)
     pair_search = Search(beam_size=4, num_hypotheses=4, max_length=6, suppressed=(6,))
     sources = sentences(8, 7, 1, 20)
-    ours = engine.translate(sources, peer.engine_options(model, pair_search))
+    ours = run_search(engine, sources, peer.engine_options(model, pair_search))
     theirs = peer.generate(model, sources, pair_search)
     found = peer.differences(peer.in_double(model), sources, ours, theirs, pair_search)
     assert all(difference.gap <= SCORE_TOLERANCE for difference in found), found

@@ -18,6 +18,7 @@ from random_models import (
     lively_checkpoint,
     model_spec,
     random_checkpoint,
+    run_search,
     search_options,
     sentences,
     stack,
@@ -194,7 +195,7 @@ def test_rows_too_wide_for_exact_sums(compute_type: str) -> None:
 
 def translate(image: np.ndarray, **options: Any) -> object:
     engine = _native.Engine(_native.Model.from_buffer(image, "damaged"), 1, 1)
-    return engine.translate(sentences(3, 61, 5, 30), search_options(60, **options))
+    return run_search(engine, sentences(3, 61, 5, 30), search_options(60, **options))
 
 
 def assert_not_finite(image: np.ndarray) -> None:
@@ -252,7 +253,7 @@ def test_damage(tmp_path: Path, compute_type: str) -> None:
             continue
         opened += 1
         try:
-            found = _native.Engine(model, 1, 1).translate([[1, 2, 0]], search_options(60))
+            found = run_search(_native.Engine(model, 1, 1), [[1, 2, 0]], search_options(60))
         except ValueError as error:
             assert "finite" in str(error)  # noqa: PT017
         else:

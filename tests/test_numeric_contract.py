@@ -23,6 +23,7 @@ from random_models import (
     lively_checkpoint,
     make_engine,
     random_checkpoint,
+    run_search,
     search_options,
     sentences,
 )
@@ -92,7 +93,7 @@ class Subject:
         """The best instruction set, one thread, one sentence at a time."""
         engine = self.engine(-1, 1, 1)
         options = self.options(beam_size)
-        return [engine.translate([source], options)[0] for source in self.sources]
+        return [run_search(engine, [source], options)[0] for source in self.sources]
 
     def check(
         self,
@@ -104,7 +105,7 @@ class Subject:
     ) -> None:
         """The sources `picked`, in this order, together."""
         batch_sources = [self.sources[i] for i in picked]
-        found = self.engine(**way).translate(batch_sources, self.options(beam_size, **batch))
+        found = run_search(self.engine(**way), batch_sources, self.options(beam_size, **batch))
         assert found == [expected[i] for i in picked]
 
 
@@ -220,9 +221,9 @@ def test_jobs_with_other_options_beside(lively: Expected, return_scores: bool) -
         subject.options(4, early_stopping=2, length_penalty=0.6),
         subject.options(1, min_decoding_length=9),
     ] * 2
-    serial = [engine.translate(subject.sources, options) for options in jobs[:4]]
+    serial = [run_search(engine, subject.sources, options) for options in jobs[:4]]
     with ThreadPoolExecutor(len(jobs)) as pool:
-        found = list(pool.map(lambda options: engine.translate(subject.sources, options), jobs))
+        found = list(pool.map(lambda options: run_search(engine, subject.sources, options), jobs))
     assert found == serial * 2
 
 
@@ -236,7 +237,7 @@ def test_greedy_search_takes_the_largest_logit() -> None:
     sources = [sentences(1, 61, n, n, seed=n)[0] for n in range(1, 61, 4)]
     for return_scores in (True, False):
         options = search_options(60, return_scores=return_scores, suppress_token_ids=[60])
-        for source, hypotheses in zip(sources, engine.translate(sources, options), strict=True):
+        for source, hypotheses in zip(sources, run_search(engine, sources, options), strict=True):
             ids = hypotheses[0][0]
             logits = engine.logits(source, [60, *ids])[: len(ids)]
             logits[:, 60] = -np.inf

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pytransformer import OptionError
 from pytransformer.compute_types import COMPUTE_TYPE, check_compute_type
 from pytransformer.compute_types import resolve as resolve_type
+from pytransformer.decoding import DecodingLimits, resolve
 from pytransformer.model_spec import GenerationSpec
-from pytransformer.options import OPTIONS, DecodingLimits, resolve
+from pytransformer.options import OPTIONS
 from pytransformer.translator import SETTINGS
 
 VOCABULARY = {"</s>": 0, "<unk>": 1, "▁a": 2, ".": 3}

@@ -52,10 +52,20 @@ void Batch::encode(std::span<Ticket> group) {
   encoder_.run(sources);
   encoder_.fill(pointers);
   for (size_t i = 0; i < group.size(); ++i) {
-    const SearchOptions& options = group[i].job->options();
+    const Request& request = group[i].request();
+    auto task = make_task({group[i].job->options(), request, decoder, type});
     active_.push_back(std::make_unique<Active>(
-        Active{std::move(group[i]), std::move(caches[i]), Search(options, decoder, type)}));
+        Active{std::move(group[i]), std::move(caches[i]), shortlist(request), std::move(task)}));
   }
+}
+
+// Sentences with the same list of tokens share the output layer made for it.
+std::shared_ptr<const nn::Shortlist> Batch::shortlist(const Request& request) const {
+  if (request.allowed == nullptr) return nullptr;
+  for (const auto& active : active_) {
+    if (active->ticket.request().allowed == request.allowed) return active->shortlist;
+  }
+  return std::make_shared<const nn::Shortlist>(model_.output(), *request.allowed);
 }
 
 void Batch::gather() {
@@ -65,15 +75,16 @@ void Batch::gather() {
   output_.want_log_sum = false;
   for (const auto& active : active_) {
     const auto first = static_cast<int64_t>(rows_.size());
-    active->search.append_rows(rows_);
-    sentences_.push_back(
-        {active->cross.get(), &active->search.cache(), first, active->search.live()});
+    Task& task = *active->task;
+    task.append_rows(rows_);
+    const int64_t rows = static_cast<int64_t>(rows_.size()) - first;
+    sentences_.push_back({active->cross.get(), &task.cache(), first, rows, active->shortlist.get(),
+                          task.attention()});
     const int64_t keys = active->cross->source_length();
-    profile_.cross_attention_keys += keys * active->search.live();
+    profile_.cross_attention_keys += keys * rows;
     profile_.cross_attention_sentence_keys += keys;
-    const SearchOptions& options = active->ticket.job->options();
-    output_.num_candidates = std::max(output_.num_candidates, Search::candidates_needed(options));
-    output_.want_log_sum = output_.want_log_sum || Search::needs_log_sum(options);
+    output_.num_candidates = std::max(output_.num_candidates, task.candidates_needed());
+    output_.want_log_sum = output_.want_log_sum || task.needs_log_sum();
   }
 }
 
@@ -84,8 +95,20 @@ void Batch::count() {
   for (const nn::StepRow& row : rows_) profile_.self_attention_keys += row.position + 1;
 }
 
-void Batch::step() {
+// Ends what callers no longer want: whole jobs, or single sentences where they are.
+void Batch::stop_and_drop() {
   std::erase_if(active_, [](const auto& active) { return active->ticket.job->cancelled(); });
+  for (const auto& active : active_) {
+    const int32_t tokens = active->ticket.job->stops_after(active->ticket.index);
+    if (tokens < 0) continue;
+    active->task->stop(tokens);
+    finished_.push_back({active->ticket, active->task->take_result()});
+  }
+  std::erase_if(active_, [](const auto& active) { return active->task->done(); });
+}
+
+void Batch::step() {
+  stop_and_drop();
   if (active_.empty()) return;
   gather();
   count();
@@ -99,21 +122,28 @@ void Batch::advance() {
     const auto first = static_cast<size_t>(sentences_[i].first_row);
     const auto count = static_cast<size_t>(sentences_[i].rows);
     try {
-      active.search.advance(std::span(output_.candidates).subspan(first, count),
-                            std::span(output_.log_sum).subspan(first, count));
+      active.task->advance(std::span(output_.candidates).subspan(first, count),
+                           std::span(output_.log_sum).subspan(first, count));
+      if (active.ticket.job->options().stream) tell(active);
+      if (active.task->done()) {
+        finished_.push_back({active.ticket, active.task->take_result()});
+      }
     } catch (...) {
       // A sentence that fails fails its job; the others go on.
       active.ticket.job->fail(std::current_exception());
       active.ticket.job->cancel();
-      continue;
-    }
-    if (active.search.done()) {
-      finished_.push_back({active.ticket, active.search.take_result()});
     }
   }
   std::erase_if(active_, [](const auto& active) {
-    return active->search.done() || active->ticket.job->cancelled();
+    return active->task->done() || active->ticket.job->cancelled();
   });
+}
+
+void Batch::tell(const Active& active) {
+  std::vector<TokenEvent> events = active.task->take_events();
+  if (active.task->done()) events.push_back({0, 0, -1, 0.0f, true});
+  for (TokenEvent& event : events) event.sentence = active.ticket.index;
+  if (!events.empty()) active.ticket.job->tell(std::move(events));
 }
 
 void Batch::deliver() {

@@ -8,7 +8,7 @@
 
 #include "decode/job.h"
 #include "decode/profile.h"
-#include "decode/search.h"
+#include "decode/task.h"
 #include "nn/decoder.h"
 #include "nn/encoder.h"
 
@@ -18,7 +18,8 @@ namespace pytransformer::decode {
 struct Ticket {
   std::shared_ptr<Job> job;
   size_t index;
-  const std::vector<int32_t>& source() const { return job->source(index); }
+  const Request& request() const { return job->request(index); }
+  const std::vector<int32_t>& source() const { return request().source; }
 };
 
 class Batch {
@@ -45,7 +46,8 @@ class Batch {
   struct Active {
     Ticket ticket;
     std::unique_ptr<nn::CrossCache> cross;
-    Search search;
+    std::shared_ptr<const nn::Shortlist> shortlist;  // null for the whole vocabulary
+    std::unique_ptr<Task> task;
   };
 
   struct Finished {
@@ -54,9 +56,12 @@ class Batch {
   };
 
   void encode(std::span<Ticket> group);
+  std::shared_ptr<const nn::Shortlist> shortlist(const Request& request) const;
+  void stop_and_drop();
   void gather();
   void count();
   void advance();
+  static void tell(const Active& active);
 
   const nn::Model& model_;
   nn::Encoder encoder_;

@@ -94,13 +94,12 @@ void Engine::add_to_profile(Batch& batch, nn::StageClock& clock) {
   profile_.add(done);
 }
 
-std::shared_ptr<Job> Engine::submit(std::vector<std::vector<int32_t>> sources,
-                                    SearchOptions options) {
+std::shared_ptr<Job> Engine::submit(std::vector<Request> requests, SearchOptions options) {
   validate(options, model_->spec().decoder);
-  for (size_t i = 0; i < sources.size(); ++i) {
-    check_ids("source " + std::to_string(i), sources[i], model_->spec().encoder);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    validate(requests[i], i, options, model_->spec());
   }
-  auto job = std::make_shared<Job>(std::move(sources), std::move(options));
+  auto job = std::make_shared<Job>(std::move(requests), std::move(options));
   if (job->sentences() == 0) return job;
   Pool& shared = pool();
   {
@@ -115,7 +114,7 @@ bool Engine::has_room(const Job& job, int64_t sentences, int64_t tokens) const {
   if (sentences == 0) return true;
   const int64_t limit = job.options().max_batch_size;
   if (!job.options().batch_by_tokens) return sentences < limit;
-  return tokens + static_cast<int64_t>(job.source(job.peek()).size()) <= limit;
+  return tokens + static_cast<int64_t>(job.request(job.peek()).source.size()) <= limit;
 }
 
 // Moves sentences from the queue to `tickets` as far as the batch has room. The pool is locked.
@@ -139,7 +138,7 @@ bool Engine::take(Pool& pool, const Batch& batch, std::vector<Ticket>& tickets) 
     while (job->has_next() && taken < share && has_room(*job, sentences, tokens)) {
       const size_t index = job->next();
       tickets.push_back({job, index});
-      tokens += static_cast<int64_t>(job->source(index).size());
+      tokens += static_cast<int64_t>(job->request(index).source.size());
       ++sentences;
       ++taken;
     }

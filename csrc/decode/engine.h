@@ -41,9 +41,9 @@ class Engine {
   void start_profile();
   Profile profile();
 
-  // Checks the sources and options (std::invalid_argument) and queues them. Workers start with the
+  // Checks the requests and options (std::invalid_argument) and queues them. Workers start with the
   // first job. May be called from several threads, and in a child of a process that has translated.
-  std::shared_ptr<Job> submit(std::vector<std::vector<int32_t>> sources, SearchOptions options);
+  std::shared_ptr<Job> submit(std::vector<Request> requests, SearchOptions options);
 
  private:
   // What the workers of one process share.

@@ -1,5 +1,5 @@
-// What the model computes on the way, for one sentence: encoder states, and logits under a given
-// target. By the same layers and cache as a search, one token at a time, on the caller's thread.
+// What the model computes on the way, for one sentence: encoder states, logits under a given target
+// and attention. By the same layers and cache as a search, on the caller's thread.
 #pragma once
 
 #include <cstdint>
@@ -18,5 +18,14 @@ std::vector<float> encoder_states(const nn::Model& model, simd::Isa isa,
 std::vector<float> forced_logits(const nn::Model& model, simd::Isa isa,
                                  const std::vector<int32_t>& source,
                                  const std::vector<int32_t>& target);
+
+// Attention weights of all layers and heads under a given target (start token included).
+struct Attention {
+  std::vector<float> encoder;  // [layers, heads, source, source]
+  std::vector<float> decoder;  // [layers, heads, target, target], 0 for tokens that come later
+  std::vector<float> cross;    // [layers, heads, target, source]
+};
+Attention forced_attention(const nn::Model& model, simd::Isa isa,
+                           const std::vector<int32_t>& source, const std::vector<int32_t>& target);
 
 }  // namespace pytransformer::decode

@@ -1,48 +1,135 @@
 #include "decode/options.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
 namespace pytransformer::decode {
+namespace {
+
+// Gathers everything that is wrong, to be raised as one error.
+class Faults {
+ public:
+  explicit Faults(int64_t vocab_size) : vocab_size_(vocab_size) {}
+
+  void require(bool holds, const std::string& what) {
+    if (!holds) text_ += (text_.empty() ? "" : "; ") + what;
+  }
+
+  void between(const char* name, int64_t value, int64_t least, int64_t most) {
+    require(value >= least && value <= most, std::string(name) + " = " + std::to_string(value) +
+                                                 " is not between " + std::to_string(least) +
+                                                 " and " + std::to_string(most));
+  }
+
+  void within(const char* name, float value, float least, float most) {
+    require(value >= least && value <= most,
+            std::string(name) + " = " + std::to_string(value) + " is out of bounds");
+  }
+
+  void token(const char* name, int32_t id) {
+    require(id >= 0 && id < vocab_size_,
+            std::string(name) + " = " + std::to_string(id) + " is no token");
+  }
+
+  void tokens(const char* name, const std::vector<int32_t>& ids) {
+    for (const int32_t id : ids) token(name, id);
+  }
+
+  void raise() const {
+    if (!text_.empty()) throw std::invalid_argument(text_);
+  }
+
+ private:
+  int64_t vocab_size_;
+  std::string text_;
+};
+
+void check_tokens(const SearchOptions& options, Faults& faults) {
+  faults.token("decoder_start_token_id", options.decoder_start_token_id);
+  faults.require(!options.end_token_ids.empty(), "end_token_ids is empty");
+  faults.tokens("end_token_ids", options.end_token_ids);
+  faults.tokens("suppress_token_ids", options.suppress_token_ids);
+  for (const std::vector<int32_t>& sequence : options.suppress_sequences) {
+    faults.require(!sequence.empty(), "suppress_sequences has an empty one");
+    faults.tokens("suppress_sequences", sequence);
+  }
+  if (options.forced_bos_token_id != -1) {
+    faults.token("forced_bos_token_id", options.forced_bos_token_id);
+  }
+  if (options.forced_end_token_id != -1) {
+    faults.token("forced_end_token_id", options.forced_end_token_id);
+  }
+}
+
+}  // namespace
 
 void validate(const SearchOptions& options, const nn::StackSpec& decoder) {
-  const int64_t vocab_size = decoder.vocab_size;
-  const int64_t max_positions = decoder.positions.reach();
-  std::string faults;
-  const auto require = [&](bool holds, const std::string& what) {
-    if (!holds) faults += (faults.empty() ? "" : "; ") + what;
-  };
-  const auto is_token = [&](int32_t id) { return id >= 0 && id < vocab_size; };
-  const auto value = [](const char* name, int64_t number) {
-    return std::string(name) + " = " + std::to_string(number);
-  };
-  require(options.beam_size >= 1 && options.beam_size <= vocab_size,
-          value("beam_size", options.beam_size) + " is not between 1 and the vocabulary's size");
-  require(options.num_hypotheses >= 1 && options.num_hypotheses <= options.beam_size,
-          value("num_hypotheses", options.num_hypotheses) + " is not between 1 and beam_size");
-  require(std::isfinite(options.length_penalty), "length_penalty is not finite");
-  require(options.max_decoding_length >= 1 && options.max_decoding_length < max_positions,
-          value("max_decoding_length", options.max_decoding_length) + " is not between 1 and " +
-              std::to_string(max_positions - 1) + ", the decoder's positions");
-  require(options.min_decoding_length >= 0 &&
-              options.min_decoding_length <= options.max_decoding_length,
-          value("min_decoding_length", options.min_decoding_length) +
-              " is not between 0 and max_decoding_length");
-  require(is_token(options.decoder_start_token_id),
-          value("decoder_start_token_id", options.decoder_start_token_id) + " is no token");
-  require(!options.end_token_ids.empty(), "end_token_ids is empty");
-  for (const int32_t id : options.end_token_ids) {
-    require(is_token(id), value("end_token_ids", id) + " is no token");
+  constexpr float kMost = std::numeric_limits<float>::max();
+  constexpr int32_t kMostBeams = 4096;
+  Faults faults(decoder.vocab_size);
+  faults.between("beam_size", options.beam_size, 1, kMostBeams);
+  const bool many = options.beam_size == 1 || options.return_alternatives;
+  faults.between("num_hypotheses", options.num_hypotheses, 1,
+                 many ? kMostBeams : options.beam_size);
+  faults.within("patience", options.patience, 0.0f, kMost);
+  faults.within("length_penalty", options.length_penalty, -kMost, kMost);
+  faults.within("coverage_penalty", options.coverage_penalty, 0.0f, kMost);
+  faults.within("repetition_penalty", options.repetition_penalty, std::numeric_limits<float>::min(),
+                kMost);
+  faults.require(options.no_repeat_ngram_size >= 0, "no_repeat_ngram_size is negative");
+  faults.between("num_beam_groups", options.num_beam_groups, 1, std::max(1, options.beam_size));
+  faults.require(options.num_beam_groups < 1 || options.beam_size % options.num_beam_groups == 0,
+                 "beam_size is no multiple of num_beam_groups");
+  faults.within("diversity_penalty", options.diversity_penalty, 0.0f, kMost);
+  faults.between("max_decoding_length", options.max_decoding_length, 1,
+                 decoder.positions.reach() - 1);
+  faults.between("min_decoding_length", options.min_decoding_length, 0,
+                 options.max_decoding_length);
+  faults.within("max_length_factor", options.max_length_factor, 0.0f, kMost);
+  faults.within("prefix_bias_beta", options.prefix_bias_beta, 0.0f, 0.999999f);
+  faults.within("min_alternative_expansion_prob", options.min_alternative_expansion_prob, 0, 1);
+  faults.require(options.sampling_topk >= 0, "sampling_topk is negative");
+  faults.within("sampling_topp", options.sampling_topp, std::numeric_limits<float>::min(), 1);
+  faults.within("sampling_temperature", options.sampling_temperature,
+                std::numeric_limits<float>::min(), kMost);
+  faults.require(!options.samples() || options.beam_size == 1, "sampling needs beam_size 1");
+  faults.require(options.max_batch_size >= 1, "max_batch_size is less than 1");
+  if (decoder.num_layers > 0) {
+    faults.between("attention_layer", options.attention_layer, 0, decoder.num_layers - 1);
   }
-  for (const int32_t id : options.suppress_token_ids) {
-    require(is_token(id), value("suppress_token_ids", id) + " is no token");
+  for (const int32_t head : options.attention_heads) {
+    faults.between("attention_heads", head, 0, decoder.num_heads - 1);
   }
-  require(options.forced_end_token_id == -1 || is_token(options.forced_end_token_id),
-          value("forced_end_token_id", options.forced_end_token_id) + " is no token");
-  require(options.max_batch_size >= 1,
-          value("max_batch_size", options.max_batch_size) + " is less than 1");
-  if (!faults.empty()) throw std::invalid_argument(faults);
+  check_tokens(options, faults);
+  faults.raise();
+}
+
+void validate(const Request& request, size_t index, const SearchOptions& options,
+              const nn::ModelSpec& model) {
+  const std::string number = std::to_string(index);
+  const nn::StackSpec& decoder = model.decoder;
+  check_ids("source " + number, request.source, model.encoder);
+  if (!request.target.empty()) check_ids("target " + number, request.target, decoder);
+  int64_t most = options.max_decoding_length;
+  if (options.score_targets) most = decoder.positions.reach();
+  for (const std::vector<int32_t>& phrase : request.force_phrases) {
+    check_ids("force_phrases " + number, phrase, decoder);
+  }
+  if (request.allowed != nullptr) {
+    const std::vector<int32_t>& allowed = *request.allowed;
+    if (allowed.empty() || !std::is_sorted(allowed.begin(), allowed.end(), std::less_equal()) ||
+        allowed.front() < 0 || allowed.back() >= decoder.vocab_size) {
+      throw std::invalid_argument("allowed tokens " + number + " are not ids in order");
+    }
+  }
+  if (static_cast<int64_t>(request.target.size()) >= most && !request.target.empty()) {
+    throw std::invalid_argument("target " + number + " has " +
+                                std::to_string(request.target.size()) +
+                                " tokens; there is room for fewer than " + std::to_string(most));
+  }
 }
 
 void check_ids(const std::string& what, const std::vector<int32_t>& ids,

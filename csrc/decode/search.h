@@ -1,76 +1,120 @@
-// Greedy and beam search for one sentence, with the semantics of Hugging Face's `generate`.
+// Greedy search, beam search and sampling for one sentence, with the semantics of Hugging Face's
+// `generate`; docs/decoding.md says what each option adds.
 //
-// The search is a state machine: it says which rows it wants decoded, and is given the best tokens
-// of each. It does not know of other sentences, so that they cannot change its result.
+// The first step reads the start token and the tokens that are forced behind it. Then one or more
+// groups of beams go on from there: one for plain beam search, several for diverse beams, for
+// independent samples and for alternatives.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "decode/options.h"
+#include "decode/beam.h"
+#include "decode/task.h"
 #include "decode/trellis.h"
-#include "nn/decoder.h"
 
 namespace pytransformer::decode {
 
-class Search {
+class Search : public Task {
  public:
-  // `options` must outlive the search.
-  Search(const SearchOptions& options, const nn::StackSpec& decoder, kernels::CacheType cache);
+  explicit Search(const TaskSetting& setting);
 
-  // How many candidates a row needs so that enough are left when those not allowed are struck out.
-  static int32_t candidates_needed(const SearchOptions& options);
-  // Greedy search compares logits within a row only; it needs no sum unless scores are asked for.
-  static bool needs_log_sum(const SearchOptions& options);
-
-  // Live hypotheses. append_rows() gives each a slot and adds its row; the rows point into this
-  // object until advance() is called.
-  int64_t live() const { return static_cast<int64_t>(beams_.size()); }
-  void append_rows(std::vector<nn::StepRow>& rows);
-  nn::SelfCache& cache() { return trellis_.cache(); }
-
-  // Takes the candidates of this sentence's rows, in their order. Throws std::domain_error if the
-  // model gave numbers that are not finite.
-  void advance(std::span<const kernels::TopK> candidates, std::span<const float> log_sums);
-
-  bool done() const { return done_; }
-  // Hypotheses, best first; valid once done.
-  Translation take_result();
+  int32_t candidates_needed() const override;
+  bool needs_log_sum() const override;
+  void append_rows(std::vector<nn::StepRow>& rows) override;
+  nn::SelfCache& cache() override { return trellis_.cache(); }
+  const nn::AttentionTap* attention() const override;
+  void advance(std::span<const kernels::TopK> candidates, std::span<const float> log_sums) override;
+  bool done() const override { return done_; }
+  Translation take_result() override;
+  std::vector<TokenEvent> take_events() override;
+  void stop(int32_t tokens) override;
 
  private:
-  struct Beam {
-    int32_t slot;   // of the last token but `token`; -1 at the start
-    int32_t token;  // not yet decoded
-    float score;    // sum of log-probabilities
-    std::vector<int32_t> path;
-  };
-  struct Candidate {
-    int32_t beam;
-    int32_t rank;  // among its beam's candidates
-    int32_t token;
-    float score;
+  // What the decoder says of the rows of the step in progress.
+  struct StepResult {
+    std::span<const kernels::TopK> candidates;
+    std::span<const float> log_sums;
   };
 
-  bool is_end(int32_t token) const;
-  bool is_allowed(int32_t token) const;
-  bool at_limit() const;
-  void collect(std::span<const kernels::TopK> candidates, std::span<const float> log_sums);
-  void finish(const Candidate& candidate);
-  void finish_by_force();
-  void enter(Hypothesis hypothesis);
-  void replace_beams(size_t wanted);
-  bool can_improve() const;
+  // search.cc: the way from the start token to the result.
+  void append_prefix(std::vector<nn::StepRow>& rows);
+  void append_beam(Beam& beam, std::vector<nn::StepRow>& rows);
+  void add_row(const Beam& beam, size_t position, std::vector<nn::StepRow>& rows);
+  void prepare_records(std::span<nn::StepRow> rows);
+  void keep_records(std::span<const float> log_sums);
+  void start_groups();
+  void start_alternatives(const StepResult& result);
+  std::vector<int32_t> history(const Beam& beam) const;
+  int64_t common_tokens() const;
+  const Hypothesis* best() const;
+
+  // selection.cc: one step of one group.
+  void set_aside(Beam& beam);
+  void advance_group(size_t index, const StepResult& result);
+  void collect(const Group& group, const StepResult& result);
+  size_t considered(const Group& group) const;
+  void collect_beam(const Group& group, size_t index, const StepResult& result);
+  bool enough_room(const Beam& beam, int32_t token) const;
+  Candidate candidate(const Beam& beam, int32_t token, float logit, bool repeated,
+                      float log_sum) const;
+  void choose_by_chance(Group& group);
+  void select(Group& group);
+  void extend(const Beam& parent, const Candidate& candidate, Phrases::Progress progress);
+  void finish_by_force(Group& group);
+  void stop_loops(Group& group);
+  bool can_improve(const Group& group) const;
+
+  // hypothesis.cc: what becomes of a beam that ends.
+  void finish(Group& group, const Candidate& candidate);
+  void finish(Group& group, const Beam& beam, FinishReason reason);
+  Hypothesis read_tokens(const Beam& beam) const;
+  void enter(Group& group, Hypothesis hypothesis) const;
+  float coverage(const Beam& beam) const;
+  void add_records(Hypothesis& hypothesis, const Beam& beam) const;
+  void shorten(Hypothesis& hypothesis, size_t tokens) const;
+
+  size_t capacity(const Group& group) const;
+  bool at_limit() const { return length_ >= limit_; }
+  bool records_attention() const;
+  bool draws_from_all() const;
   float normalised(float score, int32_t length) const;
+  // Tokens of the step in progress that count for the score, the end token included.
+  int32_t scored_length() const { return length_ - unscored_; }
 
   const SearchOptions& options_;
+  const Request& request_;
+  const nn::StackSpec& decoder_;
+  TokenRules rules_;
+  Phrases phrases_;
+  int32_t phrases_need_;
+  bool single_;  // a group is one beam, whose continuations are compared by logits
   Trellis trellis_;
-  std::vector<Beam> beams_;
-  std::vector<Beam> next_beams_;
-  std::vector<Candidate> candidates_;
-  Translation finished_;
-  int32_t length_ = 0;  // tokens generated by the step in progress, end token included
+  std::vector<int32_t> forced_;  // tokens behind the start token
+  int32_t unscored_ = 0;         // of these, those that do not count for the score
+  int32_t limit_;                // most tokens of a hypothesis
+  int32_t length_ = 0;           // of a hypothesis that ends with the step in progress
+
+  Beam root_;
+  std::vector<Group> groups_;
+  bool started_ = false;
   bool done_ = false;
+  Translation result_;
+
+  std::vector<Candidate> candidates_;
+  std::vector<Beam> next_beams_;
+  std::vector<WeightedToken> weighted_;
+  std::vector<int32_t> wanted_;
+  std::vector<int32_t> chosen_by_groups_;  // in this step, by those that came before
+
+  // Records of the step in progress, and their place in the trellis, by row.
+  std::vector<int32_t> row_slots_;
+  std::vector<float> row_attention_;  // [heads, rows, source]
+  std::vector<float> row_logits_;     // [rows, vocab_size]
+  nn::AttentionTap tap_ = {};
+
+  int32_t told_ = 0;  // tokens that were told of by events
 };
 
 }  // namespace pytransformer::decode

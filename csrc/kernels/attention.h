@@ -67,6 +67,10 @@ void store_rows(CacheType type, const float* x, int64_t ldx, int64_t count, int6
   });
 }
 
+inline void copy_numbers(const float* from, int64_t count, float* to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = from[i];
+}
+
 // Queries that share one pass over the keys.
 constexpr int kAttentionRows = Cut<Float32>::kPassRows;
 
@@ -138,6 +142,10 @@ void attention_as(const AttentionArgs& args) {
                           rows);
     for (int64_t r = 0; r < rows; ++r) {
       softmax_row(args.scratch + r * width, args.keys, args.scale);
+      if (args.weights != nullptr) {
+        copy_numbers(args.scratch + r * width, args.keys,
+                     args.weights + (row + r) * args.ld_weights);
+      }
     }
     multiply_rows<Format>({.k = args.keys,
                            .panels = args.dim / kLanes,
@@ -211,6 +219,9 @@ void attention_cached_as(const CachedAttentionArgs& args) {
       store(args.scratch + first, dot_products<Format>(args, q, first, keys));
     }
     softmax_row(args.scratch, args.count, args.scale);
+    if (args.weights != nullptr) {
+      copy_numbers(args.scratch, args.count, args.weights + head * args.weights_stride);
+    }
 
     float* const out = args.out + head * args.dim;
     const int64_t values = args.value_offset + head * args.head_bytes;

@@ -165,6 +165,8 @@ struct AttentionArgs {
   // Bytes from the keys and values to those that will be read next, which are asked for meanwhile;
   // 0 if nothing is known of them.
   int64_t ahead;
+  float* weights;  // out: [queries, keys] of the softmax, rows ld_weights apart, or null
+  int64_t ld_weights;
 };
 
 // One query of several heads over cache slots, in the order given. The key of slot s lies in
@@ -184,6 +186,8 @@ struct CachedAttentionArgs {
   const int32_t* slots;  // [count]
   float* out;
   float* scratch;  // padded(count) floats, 64-byte aligned
+  float* weights;  // out: [heads, count] of the softmax, heads weights_stride apart, or null
+  int64_t weights_stride;
 };
 
 // y[r] = scale * (row ids[r] of the packed embedding) + table[positions[r]].
@@ -241,8 +245,8 @@ struct Table {
   void (*embed)(const EmbedArgs& args);
 
   // One row of one tile of the vocabulary: `count` logits of the tokens first_id, first_id + 1, …
-  // Enters them into `top`. If `sum` is not null, *max becomes their maximum and *sum the sum of
-  // exp(logit - *max).
+  // Enters them into `top` unless it is null. If `sum` is not null, *max becomes their maximum and
+  // *sum the sum of exp(logit - *max).
   void (*reduce_logits)(const float* logits, int64_t count, int32_t first_id, float* max,
                         float* sum, TopK* top);
   // Enters the candidates of one list into another.

@@ -108,7 +108,8 @@ inline float sum_of_exp(const float* logits, int64_t count, float largest) {
 
 void reduce_logits(const float* logits, int64_t count, int32_t first_id, float* max, float* sum,
                    TopK* top) {
-  const float largest = reduce_top(logits, count, first_id, *top);
+  const float largest =
+      top == nullptr ? largest_logit(logits, count) : reduce_top(logits, count, first_id, *top);
   if (sum == nullptr) return;
   *max = largest;
   // All logits may be forbidden (-infinity); their differences would be NaN.

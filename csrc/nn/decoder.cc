@@ -4,7 +4,6 @@
 
 namespace pytransformer::nn {
 
-using kernels::kLanes;
 using kernels::padded;
 
 void Decoder::step(std::span<const StepRow> rows, std::span<const StepSentence> sentences,
@@ -30,7 +29,6 @@ void Decoder::step(std::span<const StepRow> rows, std::span<const StepSentence> 
 }
 
 void Decoder::prepare(StepOutput& output) {
-  const auto count = static_cast<int64_t>(rows_.size());
   ids_.clear();
   positions_.clear();
   sentence_of_row_.clear();
@@ -50,18 +48,8 @@ void Decoder::prepare(StepOutput& output) {
   }
   scratch_size_ = scratch;
   scratch_.need(team_.threads() * scratch_size_);
-
-  const int64_t tiles = (model_.output().panels() + kTilePanels - 1) / kTilePanels;
-  tile_.need(team_.threads() * count * kTilePanels * kLanes);
-  tile_max_.need(count * tiles);
-  tile_sum_.need(count * tiles);
-  const auto lists = static_cast<size_t>(team_.threads() * count);
-  const auto capacity = static_cast<size_t>(output.num_candidates);
-  candidate_logits_.resize(lists * capacity);
-  candidate_ids_.resize(lists * capacity);
-  tops_.resize(lists);
-  output.candidates.resize(rows_.size());
-  output.log_sum.resize(rows_.size());
+  prepare_segments();
+  prepare_output(output);
 }
 
 // A thread computes queries, keys and values of its own heads, so that nobody waits before it
@@ -82,8 +70,9 @@ void Decoder::attend_to_cache(const Pass& pass, int64_t layer, int64_t row) {
   const Thread& thread = pass.thread();
   const Range heads = pass.own_heads();
   const StepRow& step = rows_[static_cast<size_t>(row)];
-  SelfCache& cache =
-      *sentences_[static_cast<size_t>(sentence_of_row_[static_cast<size_t>(row)])].self;
+  const StepSentence& sentence =
+      sentences_[static_cast<size_t>(sentence_of_row_[static_cast<size_t>(row)])];
+  SelfCache& cache = *sentence.self;
   const int64_t column = heads.begin * spec.head_width();
   const float* const qkv = buffers_->heads.row(row) + column;
   for (int64_t head = heads.begin; head < heads.end; ++head) {
@@ -107,7 +96,33 @@ void Decoder::attend_to_cache(const Pass& pass, int64_t layer, int64_t row) {
   args.slots = step.path;
   args.out = buffers_->context.row(row) + column;
   args.scratch = scratch_.need(0) + thread.index() * scratch_size_;
+  record(sentence, layer, heads.begin, row, args);
   thread.kernels().attention_cached(args);
+}
+
+int64_t Decoder::tap_row(const StepSentence& sentence, int64_t layer, int64_t head) const {
+  const AttentionTap* const tap = sentence.attention;
+  if (tap == nullptr) return -1;
+  const int64_t tapped = layer - tap->first_layer;
+  if (tapped < 0 || tapped >= tap->layers) return -1;
+  return (tapped * model_.spec().decoder.num_heads + head) * sentence.rows;
+}
+
+void Decoder::record(const StepSentence& sentence, int64_t layer, int64_t head, int64_t row,
+                     kernels::CachedAttentionArgs& args) const {
+  const int64_t first = tap_row(sentence, layer, head);
+  if (first < 0 || sentence.attention->self == nullptr) return;
+  const int64_t positions = sentence.attention->positions;
+  args.weights = sentence.attention->self + (first + row - sentence.first_row) * positions;
+  args.weights_stride = sentence.rows * positions;
+}
+
+void Decoder::record(const StepSentence& sentence, int64_t layer, int64_t head,
+                     kernels::AttentionArgs& args) const {
+  const int64_t first = tap_row(sentence, layer, head);
+  if (first < 0 || sentence.attention->cross == nullptr) return;
+  args.ld_weights = sentence.cross->source_length();
+  args.weights = sentence.attention->cross + first * args.ld_weights;
 }
 
 // All beams of a sentence read its keys and values once.
@@ -138,6 +153,7 @@ void Decoder::cross_attention(Pass& pass, int64_t layer) {
       args.ldo = buffers_->context.stride;
       args.scratch = scratch_.need(0) + thread.index() * scratch_size_;
       args.ahead = sentence.cross->head_bytes();
+      record(sentence, layer, head, args);
       thread.kernels().attention(args);
     }
   }

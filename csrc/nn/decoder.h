@@ -7,6 +7,7 @@
 #include "nn/cache.h"
 #include "nn/layers.h"
 #include "nn/model.h"
+#include "nn/shortlist.h"
 #include "nn/team.h"
 
 namespace pytransformer::nn {
@@ -15,27 +16,42 @@ namespace pytransformer::nn {
 // exponentials run over tiles, in this order, whatever the number of threads.
 inline constexpr int64_t kTilePanels = 16;
 
+// Where the attention weights of some layers go, for one sentence; null for what is not asked for.
+struct AttentionTap {
+  int64_t first_layer;
+  int64_t layers;
+  float* cross;  // [layers, heads, rows, source]
+  float* self;   // [layers, heads, rows, positions]; what lies behind a row's own is not written
+  int64_t positions;
+};
+
 // The rows of one sentence: they stand together in the step and share its caches.
 struct StepSentence {
   const CrossCache* cross;
   SelfCache* self;
   int64_t first_row;
   int64_t rows;
+  const Shortlist* shortlist;     // the tokens that may be generated; null for the whole vocabulary
+  const AttentionTap* attention;  // or null
 };
 
-// One token of one hypothesis.
+// One token of one hypothesis. The rows of a sentence may also be tokens that follow each other in
+// one hypothesis: each is written to the cache before the next one attends.
 struct StepRow {
   int32_t token;
   int32_t position;
   int32_t slot;         // where this token's keys and values go
   const int32_t* path;  // slots of positions 0 to `position`; the last one is `slot`
+  // Tokens, in order, that are kept out of the candidates; their logits are given one by one.
+  std::span<const int32_t> aside;
+  float* aside_logits;  // out: [aside]; -infinity for tokens that the shortlist lacks
+  float* logits;        // out: [vocab_size] or null; -infinity as above
 };
 
 // What a step gives for each row.
 struct StepOutput {
   int32_t num_candidates;                 // in: how many of the best tokens are asked for
   bool want_log_sum;                      // in: whether log_sum is asked for
-  float* logits;                          // in: [rows, vocab_size] or null; out: all logits
   std::vector<kernels::TopK> candidates;  // out: [rows]
   std::vector<float> log_sum;             // out: [rows], log of the sum of exp(logit)
 };
@@ -49,22 +65,46 @@ class Decoder {
             StepOutput& output);
 
  private:
-  // What the output layer keeps between its two halves, for each thread or each row.
-  struct OutputBuffers {
-    Rows tile;      // this thread's logits of one tile of the vocabulary
-    float* maxima;  // [rows, tiles]
-    float* sums;    // [rows, tiles] or null
-    int64_t tiles;
+  // Rows that share one output layer: the model's, or that of a shortlist.
+  struct Segment {
+    const Linear* layer;
+    std::span<const int32_t> ids;  // of a shortlist's tokens; empty for the whole vocabulary
+    int64_t tokens;
+    int64_t first_row;
+    int64_t rows;
+    int64_t first_tile;  // of the tiles of all segments
+
+    int32_t token(int64_t column) const {
+      return ids.empty() ? static_cast<int32_t>(column) : ids[static_cast<size_t>(column)];
+    }
+    int64_t tiles() const { return (layer->panels() + kTilePanels - 1) / kTilePanels; }
   };
 
   void self_attention(Pass& pass, int64_t layer);
   void attend_to_cache(const Pass& pass, int64_t layer, int64_t row);
   void cross_attention(Pass& pass, int64_t layer);
-  void output(Pass& pass, StepOutput& output);
-  void reduce_tiles(const Thread& thread, const kernels::Operand& x, StepOutput& output,
-                    const OutputBuffers& own);
-  void merge(const Thread& thread, StepOutput& output, const OutputBuffers& own);
+  // The row of the tap's arrays, [layers, heads, rows], where a head's weights go; -1 if nowhere.
+  int64_t tap_row(const StepSentence& sentence, int64_t layer, int64_t head) const;
+  // Directs the weights of attention to where the sentence wants them, if it does.
+  void record(const StepSentence& sentence, int64_t layer, int64_t head, int64_t row,
+              kernels::CachedAttentionArgs& args) const;
+  void record(const StepSentence& sentence, int64_t layer, int64_t head,
+              kernels::AttentionArgs& args) const;
   void prepare(StepOutput& output);
+  void prepare_segments();
+  void prepare_output(StepOutput& output);
+  void output(Pass& pass, StepOutput& output);
+  void convert_segments(Pass& pass);
+  void clear_candidates(const Thread& thread, const StepOutput& output);
+  void compute_tile(const Thread& thread, const Segment& segment, const kernels::Operand& x,
+                    int64_t tile, Rows logits) const;
+  void reduce_row(const Thread& thread, const Segment& segment, int64_t tile, int64_t row,
+                  float* logits, bool want_sum);
+  static void copy_logits(const Segment& segment, int64_t first, int64_t columns,
+                          const float* logits, float* to);
+  static void set_aside(const Segment& segment, int64_t first, int64_t columns, float* logits,
+                        const StepRow& step);
+  void merge(const Thread& thread, const Segment& segment, StepOutput& output);
 
   const Model& model_;
   Team& team_;
@@ -77,8 +117,10 @@ class Decoder {
   std::vector<int32_t> sentence_of_row_;
   GrowingBuffer<float> scratch_;  // [threads, scratch_size_]
   int64_t scratch_size_ = 0;
-  GrowingBuffer<float> tile_;  // [threads, rows, tile]
-  GrowingBuffer<float> tile_max_;
+  std::vector<Segment> segments_;
+  int64_t most_tiles_ = 0;         // of one segment
+  GrowingBuffer<float> tile_;      // [threads, rows, tile]
+  GrowingBuffer<float> tile_max_;  // [rows, most_tiles_], likewise the sums
   GrowingBuffer<float> tile_sum_;
   std::vector<float> candidate_logits_;  // [threads, rows, num_candidates]
   std::vector<int32_t> candidate_ids_;

@@ -7,7 +7,7 @@ namespace pytransformer::nn {
 using kernels::CacheType;
 using kernels::padded;
 
-Rows Encoder::run(std::span<const std::span<const int32_t>> sentences) {
+Rows Encoder::run(std::span<const std::span<const int32_t>> sentences, float* weights) {
   const StackSpec& spec = model_.spec().encoder;
   sentences_.clear();
   ids_.clear();
@@ -29,12 +29,14 @@ Rows Encoder::run(std::span<const std::span<const int32_t>> sentences) {
     const Stage before = thread.enter(Stage::encoder);
     Pass pass(thread, spec, *buffers_);
     pass.embed(model_.encoder_embedding(), ids_.data(), positions_.data());
+    float* layer_weights = weights;
     for (const EncoderLayer& layer : model_.encoder_layers()) {
       const SelfAttention& attention = layer.self_attention;
       const kernels::Operand input = pass.enter(attention.norm, attention.qkv.weight.type);
       pass.product_of_heads(attention.qkv, 3, input, buffers_->heads);
       thread.enter(Stage::attention);
-      attend(pass);
+      attend(pass, layer_weights);
+      if (weights != nullptr) layer_weights += spec.num_heads * longest * longest;
       thread.meet();
       thread.enter(Stage::encoder);
       pass.leave(attention.output, attention.norm, buffers_->context);
@@ -48,7 +50,7 @@ Rows Encoder::run(std::span<const std::span<const int32_t>> sentences) {
 
 // The scores of a block of queries with all keys fit the cache. A thread needs the queries, keys
 // and values of its own heads only.
-void Encoder::attend(const Pass& pass) {
+void Encoder::attend(const Pass& pass, float* weights) {
   const StackSpec& spec = model_.spec().encoder;
   const Thread& thread = pass.thread();
   const Rows heads = buffers_->heads;
@@ -75,6 +77,8 @@ void Encoder::attend(const Pass& pass) {
       args.out = buffers_->context.row(sentence.first_row) + column;
       args.ldo = buffers_->context.stride;
       args.scratch = packed_keys + padded(sentence.length) * spec.head_width();
+      if (weights != nullptr) args.weights = weights + head * sentence.length * sentence.length;
+      args.ld_weights = sentence.length;
       thread.kernels().attention(args);
     }
   }

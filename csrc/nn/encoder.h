@@ -17,7 +17,8 @@ class Encoder {
 
   // Encodes the sentences (ids, end token included, at most max_length of them each).
   // The states [sum of lengths, width] stay valid until the next call.
-  Rows run(std::span<const std::span<const int32_t>> sentences);
+  // `weights`, unless null: the attention of a single sentence, [layers, heads, length, length].
+  Rows run(std::span<const std::span<const int32_t>> sentences, float* weights = nullptr);
 
   // Fills one cache per sentence of the last run with the keys and values of all decoder layers.
   void fill(std::span<CrossCache* const> caches);
@@ -28,7 +29,7 @@ class Encoder {
     int64_t length;
   };
 
-  void attend(const Pass& pass);
+  void attend(const Pass& pass, float* weights);
   void project(const Thread& thread, std::span<CrossCache* const> caches);
 
   const Model& model_;

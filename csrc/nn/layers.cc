@@ -159,6 +159,38 @@ Operand Pass::convert(Rows x, int64_t width, ComputeType type) {
   return prepared({}, x, {}, width, type);
 }
 
+Operand Pass::operand_of_rows(int64_t first, int64_t rows, ComputeType type) const {
+  const Rows x = buffers_.x;
+  if (type == ComputeType::float32 && rows <= kMaxStreamRows) {
+    return {reinterpret_cast<const uint32_t*>(x.row(first)), x.stride, nullptr, nullptr};
+  }
+  const int64_t words = kernels::words_of(type, spec_.width());
+  const OperandBuffer& out = buffers_.operand;
+  return {out.words + first * words, words, out.scales + first,
+          out.sums + first * kernels::groups_of(spec_.width())};
+}
+
+void Pass::convert_rows(int64_t first, int64_t rows, ComputeType type) const {
+  const kernels::Table& kernels = thread_.kernels();
+  const bool packed = rows > kMaxStreamRows;
+  if (type == ComputeType::float32 && !packed) return;
+  const OperandBuffer& out = buffers_.operand;
+  const int64_t words = kernels::words_of(type, spec_.width());
+  kernels::PrepareArgs args = {};
+  args.type = type;
+  args.m = rows;
+  args.k = spec_.width();
+  args.x = buffers_.x.row(first);
+  args.ldx = buffers_.x.stride;
+  args.unit_end = packed ? kernels.row_tiles(type, rows) : rows;
+  args.words = out.words + first * words;
+  args.ld = words;
+  args.scales = out.scales + first;
+  args.sums = out.sums + first * kernels::groups_of(spec_.width());
+  args.scratch = buffers_.tile[static_cast<size_t>(thread_.index())];
+  kernels.prepare_rows(args);
+}
+
 kernels::GemmArgs Pass::gemm_args(const Linear& layer, Range panels, const Operand& x,
                                   Rows y) const {
   const int64_t column = panels.begin * kLanes;

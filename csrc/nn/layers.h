@@ -97,6 +97,10 @@ class Pass {
 
   // Rows of activations, complete in all threads, as the left side of products.
   kernels::Operand convert(Rows x, int64_t width, kernels::ComputeType type);
+  // The same for some of the rows as a left side of their own, by this thread alone; whoever wants
+  // to read what others converted so asks for the operand after the next meet().
+  void convert_rows(int64_t first, int64_t rows, kernels::ComputeType type) const;
+  kernels::Operand operand_of_rows(int64_t first, int64_t rows, kernels::ComputeType type) const;
   // y = activation(W x + b) for the panels given.
   void product(const Linear& layer, Range panels, const kernels::Operand& x, Rows y,
                kernels::Activation activation = kernels::Activation::none) const;

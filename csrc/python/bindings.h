@@ -1,11 +1,12 @@
-// What each file of this folder adds to the extension module.
+// The parts of the extension module; each file binds what its name says.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
 namespace pytransformer::python {
 
-// supported_isas, active_isa and the class Kernels.
-void bind_kernels(pybind11::module_& m);
+void bind_kernels(pybind11::module_& module);
+void bind_requests(pybind11::module_& module);
+void bind_jobs(pybind11::module_& module);
 
 }  // namespace pytransformer::python

@@ -136,11 +136,13 @@ class Kernels {
   }
 
   Floats attention(const Floats& query, const Floats& key, const Floats& value, float scale,
-                   const std::string& cache_type) const {
+                   const std::string& cache_type, std::optional<Floats> weights) const {
     const kernels::CacheType type = parse_cache_type(cache_type);
     check_keys(key, value);
     require_dimensions(query, 2, "query");
     require(query.shape(1) == key.shape(1), "query and key must have the same width");
+    require(!weights || weights->size() == query.shape(0) * key.shape(0),
+            "weights must be [queries, keys]");
     const int64_t keys = key.shape(0);
     const int64_t dim = key.shape(1);
     Bytes packed_keys(static_cast<size_t>(padded(keys) * dim * bytes_of(type)));
@@ -162,12 +164,15 @@ class Kernels {
                       .out = out.mutable_data(),
                       .ldo = dim,
                       .scratch = scratch.data(),
-                      .ahead = 0});
+                      .ahead = 0,
+                      .weights = weights ? weights->mutable_data() : nullptr,
+                      .ld_weights = keys});
     return out;
   }
 
   Floats attention_cached(const Floats& query, const Floats& key, const Floats& value,
-                          const Ints& slots, float scale, const std::string& cache_type) const {
+                          const Ints& slots, float scale, const std::string& cache_type,
+                          std::optional<Floats> weights) const {
     const kernels::CacheType type = parse_cache_type(cache_type);
     check_keys(key, value);
     require_dimensions(query, 1, "query");
@@ -176,6 +181,7 @@ class Kernels {
     const int64_t count = slots.shape(0);
     require(dim == key.shape(1), "query and key must have the same width");
     require(count > 0, "slots must not be empty");
+    require(!weights || weights->size() == count, "weights must be [slots]");
     for (int64_t i = 0; i < count; ++i) {
       require(slots.data()[i] >= 0 && slots.data()[i] < key.shape(0), "slots must be rows of key");
     }
@@ -206,7 +212,9 @@ class Kernels {
                              .head_bytes = 0,
                              .slots = slots.data(),
                              .out = out.mutable_data(),
-                             .scratch = scratch.data()});
+                             .scratch = scratch.data(),
+                             .weights = weights ? weights->mutable_data() : nullptr,
+                             .weights_stride = count});
     return out;
   }
 
@@ -376,9 +384,11 @@ void bind_kernels(py::module_& m) {
       .def("gemm_seconds", &Kernels::gemm_seconds, py::arg("a"), py::arg("packed"),
            py::arg("scales"), py::arg("repeats"))
       .def("attention", &Kernels::attention, py::arg("query"), py::arg("key"), py::arg("value"),
-           py::arg("scale"), py::arg("cache_type") = "float32")
+           py::arg("scale"), py::arg("cache_type") = "float32",
+           py::arg("weights").noconvert() = py::none())
       .def("attention_cached", &Kernels::attention_cached, py::arg("query"), py::arg("key"),
-           py::arg("value"), py::arg("slots"), py::arg("scale"), py::arg("cache_type") = "float32")
+           py::arg("value"), py::arg("slots"), py::arg("scale"), py::arg("cache_type") = "float32",
+           py::arg("weights").noconvert() = py::none())
       .def("top_k", &Kernels::top_k, py::arg("logits"), py::arg("k"))
       .def("embed", &Kernels::embed, py::arg("ids"), py::arg("packed"), py::arg("k"),
            py::arg("scale"), py::arg("scales") = py::none(), py::arg("positions") = py::none())

@@ -1,10 +1,9 @@
-// The border between Python and C++: the only file but kernels_module.cc that knows Python.
+// The border between Python and C++: models and engines. This folder alone knows Python.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -22,13 +21,9 @@ namespace pytransformer::python {
 namespace {
 
 using decode::Engine;
-using decode::SearchOptions;
 using nn::Model;
 using Ids = std::vector<int32_t>;
 using Array = py::array_t<float>;
-
-// How often a waiting call looks for Ctrl-C.
-constexpr std::chrono::milliseconds kSignalInterval(50);
 
 const char* compute_type(const Model& model) {
   switch (model.compute_type()) {
@@ -73,35 +68,6 @@ py::bytes model_file(const Model& model, const std::string& tensor, int64_t leng
                    static_cast<size_t>(length));
 }
 
-// Waits with the GIL released; a pending signal (Ctrl-C) cancels the job and is raised.
-std::vector<decode::Translation> wait_for(decode::Job& job) {
-  while (true) {
-    bool done = false;
-    {
-      const py::gil_scoped_release release;
-      done = job.wait(kSignalInterval);
-    }
-    if (PyErr_CheckSignals() != 0) {
-      job.cancel();
-      throw py::error_already_set();
-    }
-    if (done) return job.take_result();
-  }
-}
-
-py::list translate(Engine& engine, std::vector<Ids> sources, const SearchOptions& options) {
-  const std::shared_ptr<decode::Job> job = engine.submit(std::move(sources), options);
-  py::list results;
-  for (const decode::Translation& translation : wait_for(*job)) {
-    py::list hypotheses;
-    for (const decode::Hypothesis& hypothesis : translation) {
-      hypotheses.append(py::make_tuple(py::cast(hypothesis.ids), hypothesis.score));
-    }
-    results.append(std::move(hypotheses));
-  }
-  return results;
-}
-
 Array to_array(const std::vector<float>& values, size_t rows) {
   const auto count = static_cast<py::ssize_t>(rows);
   const auto columns = static_cast<py::ssize_t>(values.size() / rows);
@@ -128,28 +94,24 @@ Array logits(const Engine& engine, const Ids& source, const Ids& target) {
   return to_array(values, target.size());
 }
 
-SearchOptions make_options(int32_t beam_size, int32_t num_hypotheses, float length_penalty,
-                           int32_t early_stopping, int32_t max_decoding_length,
-                           int32_t min_decoding_length, bool return_scores,
-                           int32_t decoder_start_token_id, Ids end_token_ids,
-                           int32_t forced_end_token_id, Ids suppress_token_ids,
-                           int32_t max_batch_size, bool batch_by_tokens) {
-  if (early_stopping < 0 || early_stopping > 2) {
-    throw std::invalid_argument("early_stopping must be 0, 1 or 2");
+Array to_maps(const std::vector<float>& values, const nn::StackSpec& stack, size_t queries,
+              size_t keys) {
+  Array array(
+      {static_cast<size_t>(stack.num_layers), static_cast<size_t>(stack.num_heads), queries, keys});
+  std::copy(values.begin(), values.end(), array.mutable_data());
+  return array;
+}
+
+py::tuple attention(const Engine& engine, const Ids& source, const Ids& target) {
+  decode::Attention maps;
+  {
+    const py::gil_scoped_release release;
+    maps = decode::forced_attention(engine.model(), engine.isa(), source, target);
   }
-  return {beam_size,
-          num_hypotheses,
-          length_penalty,
-          static_cast<decode::EarlyStopping>(early_stopping),
-          max_decoding_length,
-          min_decoding_length,
-          return_scores,
-          decoder_start_token_id,
-          std::move(end_token_ids),
-          forced_end_token_id,
-          std::move(suppress_token_ids),
-          max_batch_size,
-          batch_by_tokens};
+  const nn::ModelSpec& spec = engine.model().spec();
+  return py::make_tuple(to_maps(maps.encoder, spec.encoder, source.size(), source.size()),
+                        to_maps(maps.decoder, spec.decoder, target.size(), target.size()),
+                        to_maps(maps.cross, spec.decoder, target.size(), source.size()));
 }
 
 void register_errors() {
@@ -162,6 +124,9 @@ void register_errors() {
       const auto text = py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(
           what.data(), static_cast<py::ssize_t>(what.size()), "backslashreplace"));
       PyErr_SetObject(PyExc_ValueError, text.ptr());
+    } catch (const decode::Cancelled& e) {
+      const py::object type = py::module_::import("concurrent.futures").attr("CancelledError");
+      PyErr_SetString(type.ptr(), e.what());
     } catch (const std::system_error& e) {
       errno = e.code().value();
       PyErr_SetFromErrnoWithFilename(PyExc_OSError, e.what());
@@ -179,16 +144,6 @@ void bind_model(py::module_& module) {
       .def_property_readonly("size_bytes",
                              [](const Model& model) { return model.file().size_bytes(); })
       .def("file", &model_file, py::arg("tensor"), py::arg("length"));
-}
-
-void bind_search_options(py::module_& module) {
-  py::class_<SearchOptions>(module, "SearchOptions")
-      .def(py::init(&make_options), py::kw_only(), py::arg("beam_size"), py::arg("num_hypotheses"),
-           py::arg("length_penalty"), py::arg("early_stopping"), py::arg("max_decoding_length"),
-           py::arg("min_decoding_length"), py::arg("return_scores"),
-           py::arg("decoder_start_token_id"), py::arg("end_token_ids"),
-           py::arg("forced_end_token_id"), py::arg("suppress_token_ids"), py::arg("max_batch_size"),
-           py::arg("batch_by_tokens"));
 }
 
 py::dict profile(Engine& engine) {
@@ -225,9 +180,11 @@ void bind_engine(py::module_& module) {
       .def_property_readonly("intra_threads", &Engine::intra_threads)
       .def("start_profile", &Engine::start_profile)
       .def("read_profile", &profile)
-      .def("translate", &translate, py::arg("sources"), py::arg("options"))
+      .def("submit", &Engine::submit, py::arg("requests"), py::arg("options"),
+           py::call_guard<py::gil_scoped_release>())
       .def("encode", &encode, py::arg("source"))
-      .def("logits", &logits, py::arg("source"), py::arg("target"));
+      .def("logits", &logits, py::arg("source"), py::arg("target"))
+      .def("attention", &attention, py::arg("source"), py::arg("target"));
 }
 
 }  // namespace
@@ -239,6 +196,7 @@ PYBIND11_MODULE(_native, module) {
   pytransformer::python::bind_kernels(module);
   module.def("available_threads", &pytransformer::simd::available_threads);
   pytransformer::python::bind_model(module);
-  pytransformer::python::bind_search_options(module);
+  pytransformer::python::bind_requests(module);
+  pytransformer::python::bind_jobs(module);
   pytransformer::python::bind_engine(module);
 }

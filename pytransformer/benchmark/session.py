@@ -22,8 +22,8 @@ from pytransformer.benchmark.peers import Peer
 from pytransformer.benchmark.random_checkpoint import find_shape, random_sentences, write_checkpoint
 from pytransformer.benchmark.stages import Stage
 from pytransformer.benchmark.workload import SENTENCES, Workload, read_lines, token_counts
+from pytransformer.decoding import resolve
 from pytransformer.model_files import OpenModel
-from pytransformer.options import resolve
 
 OURS = "pytransformer"
 
@@ -270,7 +270,7 @@ def _workload(settings: Settings, ours: Ours) -> Workload:
         "max_decoding_length": length,
         "max_batch_size": settings.batch_size,
     }
-    options = resolve(given, ours.translator._limits)
+    options = resolve(given, ours.translator.limits)
     lines = read_lines(settings.sentences or SENTENCES, settings.limit)
     if random:
         vocab_size = ours.translator._model.spec.encoder.vocab_size

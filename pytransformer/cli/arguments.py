@@ -22,6 +22,7 @@ def add_flags(parser: _Parser, infos: Mapping[str, OptionInfo]) -> None:
             parser.add_argument(
                 *info.flags,
                 dest=name,
+                action="append" if info.rule.several else "store",
                 type=_reader(info.rule),
                 metavar=info.rule.metavar,
                 help=info.help,

@@ -28,17 +28,30 @@ class Tokenizer(Protocol):
     ) -> list[int]:
         """The ids of `encode(text)` and the end token: exactly what Hugging Face gives."""
 
+    def encode_target(self, text: str) -> list[str]:
+        """The target tokens of a text, without the end token; raises as `encode` does."""
+
     def source_ids(self, tokens: Sequence[str]) -> list[int]:
         """Ids of source tokens, unknown ones as <unk>, and of the end token if it is not last."""
 
     def target_ids(self, tokens: Sequence[str]) -> list[int]:
         """Ids of target tokens, unknown ones as <unk>; adds no end token."""
 
+    def source_tokens(self, ids: Sequence[int]) -> list[str]:
+        """The tokens of source ids; raises OptionError for an id that has none."""
+
     def target_tokens(self, ids: Sequence[int]) -> list[str]:
         """The tokens of target ids; raises OptionError for an id that has none."""
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of target ids without the special ones; raises OptionError as above."""
+
+    def decode_tokens(self, tokens: Sequence[str]) -> str:
+        """The text of target tokens, none of them special; others than the vocabulary's too."""
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The id of the target's unknown token, if there is one."""
 
     @property
     def source_languages(self) -> tuple[str, ...]:

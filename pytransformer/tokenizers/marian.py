@@ -3,11 +3,12 @@
 Ids and texts equal those of transformers' MarianTokenizer. Its peculiarities, kept on purpose:
 special tokens that stand literally in a text become those tokens; `>>xx<<` at the start of a text
 selects the target language; with one vocabulary for both sides, the source's sentencepiece model
-joins the pieces of the translation.
+joins the pieces of the translation, though the target's cuts target text.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,8 @@ class MarianTokenizer:
         self._target_pieces = (
             _sentencepiece(files, "target.spm") if separate else self._source_pieces
         )
+        self._target_file = {"target.spm": files["target.spm"]}
+        self._separate = separate
         added = {token["content"]: token for token in settings["added_tokens"]}
         self._languages = tuple(settings["prefix_languages"])
         source = _token_list(files, "source_vocabulary.json")
@@ -51,6 +54,7 @@ class MarianTokenizer:
         target = _token_list(files, "target_vocabulary.json") if separate else source
         self._source_ids = _ids(source)
         self._target_ids = _ids(target) if separate else self._source_ids
+        self._source_tokens = source
         self._target_tokens = target
         special = [content for content, token in added.items() if token["special"]]
         self._special_ids = {
@@ -82,8 +86,10 @@ class MarianTokenizer:
         self, text: str, *, src_lang: str | None = None, tgt_lang: str | None = None
     ) -> list[str]:
         text = self._with_prefix(_checked_text(text), src_lang, tgt_lang)
-        segments = self._split(text)
-        return [piece for segment in segments for piece in self._segment_tokens(segment)]
+        return self._tokens(text, self._source_pieces)
+
+    def encode_target(self, text: str) -> list[str]:
+        return self._tokens(_checked_text(text), self._target_cutter)
 
     def encode_ids(
         self, text: str, *, src_lang: str | None = None, tgt_lang: str | None = None
@@ -99,28 +105,28 @@ class MarianTokenizer:
     def target_ids(self, tokens: Sequence[str]) -> list[int]:
         return [self._target_ids.get(token, self._target_unknown) for token in tokens]
 
+    def source_tokens(self, ids: Sequence[int]) -> list[str]:
+        return [_token(token_id, self._source_tokens, self._source_pieces) for token_id in ids]
+
     def target_tokens(self, ids: Sequence[int]) -> list[str]:
-        return [self._target_token(token_id) for token_id in ids]
+        return [_token(token_id, self._target_tokens, self._target_pieces) for token_id in ids]
+
+    @property
+    def unknown_id(self) -> int | None:
+        return self._target_unknown
 
     def decode(self, ids: Sequence[int]) -> str:
-        pieces = self.target_tokens([i for i in ids if i not in self._special_ids])
-        text: str = self._target_pieces.decode_pieces(pieces)
+        return self.decode_tokens(
+            self.target_tokens([i for i in ids if i not in self._special_ids])
+        )
+
+    def decode_tokens(self, tokens: Sequence[str]) -> str:
+        text: str = self._target_pieces.decode_pieces(list(tokens))
         text = text.replace(_UNDERLINE, " ").strip()
         if self._clean_up:
             for ugly, clean in _CLEAN_UP:
                 text = text.replace(ugly, clean)
         return text
-
-    def _target_token(self, token_id: int) -> str:
-        known = 0 <= token_id < len(self._target_tokens)
-        token = self._target_tokens[token_id] if known else None
-        if token is not None:
-            return token
-        # An embedding may have more rows than the vocabulary; transformers then asks sentencepiece.
-        if 0 <= token_id < self._target_pieces.get_piece_size():
-            piece: str = self._target_pieces.id_to_piece(token_id)
-            return piece
-        raise OptionError(f"no token has the id {token_id}")
 
     def _with_prefix(self, text: str, src_lang: str | None, tgt_lang: str | None) -> str:
         if src_lang and any(_differ(src_lang, known) for known in self.source_languages):
@@ -150,13 +156,24 @@ class MarianTokenizer:
                 segments[i - 1] = segments[i - 1].rstrip()
         return [segment for segment in segments if segment]
 
-    def _segment_tokens(self, segment: str) -> list[str]:
+    @functools.cached_property
+    def _target_cutter(self) -> Any:
+        """What cuts target text, made when it is first used: translation has no need of it."""
+        if self._separate:
+            return self._target_pieces
+        return _sentencepiece(self._target_file, "target.spm")
+
+    def _tokens(self, text: str, pieces: Any) -> list[str]:
+        segments = self._split(text)
+        return [token for segment in segments for token in self._segment_tokens(segment, pieces)]
+
+    def _segment_tokens(self, segment: str, pieces: Any) -> list[str]:
         if segment in self._added:
             return [segment]
         found = segment.find("<<") if segment.startswith(">>") else -1
         end = found + 2 if found >= 0 else 0
-        pieces: list[str] = self._source_pieces.encode(segment[end:], out_type=str)
-        return [segment[:end], *pieces] if end else pieces
+        tokens: list[str] = pieces.encode(segment[end:], out_type=str)
+        return [segment[:end], *tokens] if end else tokens
 
 
 def _sentencepiece(files: Mapping[str, bytes], name: str) -> Any:
@@ -177,6 +194,17 @@ def _token_list(files: Mapping[str, bytes], name: str) -> list[str | None]:
     if not isinstance(tokens, list):
         raise CheckpointError(f"{name}: not a list of tokens")
     return tokens
+
+
+def _token(token_id: int, tokens: Sequence[str | None], pieces: Any) -> str:
+    token = tokens[token_id] if 0 <= token_id < len(tokens) else None
+    if token is not None:
+        return token
+    # An embedding may have more rows than the vocabulary; transformers then asks sentencepiece.
+    if 0 <= token_id < pieces.get_piece_size():
+        piece: str = pieces.id_to_piece(token_id)
+        return piece
+    raise OptionError(f"no token has the id {token_id}")
 
 
 def _ids(tokens: Sequence[str | None]) -> dict[str, int]:

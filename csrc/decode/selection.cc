@@ -1,0 +1,243 @@
+// One step of one group of beams: which continuations end, which go on.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+#include "decode/history.h"
+#include "decode/search.h"
+
+namespace pytransformer::decode {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+// Behind the decoder's own candidates, where scores are equal.
+constexpr int32_t kAsideRank = 1 << 20;
+
+[[noreturn]] void throw_not_finite() {
+  throw std::domain_error("the model's output is not finite");
+}
+
+bool not_a_logit(float logit) { return std::isnan(logit) || logit == kInfinity; }
+
+// Adding a logit to a long sum may round a difference away; a beam's own order keeps it, so that
+// greedy search takes the largest logit whether the sum of logits is known or not.
+bool better(const Candidate& a, const Candidate& b) {
+  if (a.key != b.key) return a.key > b.key;
+  return a.beam != b.beam ? a.beam < b.beam : a.rank < b.rank;
+}
+
+}  // namespace
+
+// Says which tokens the decoder shall leave to us in the row of this beam.
+void Search::set_aside(Beam& beam) {
+  wanted_.clear();
+  const int32_t need = phrases_.empty() ? 0 : phrases_.need(beam.phrases);
+  if (need > 0) phrases_.next_tokens(beam.phrases, wanted_);
+  const bool required = need > limit_ - length_;
+  const size_t next = beam.path.size() - 1;
+  if (beam.follows_prefix) wanted_.push_back(request_.target[next]);
+  const bool may_end = length_ > options_.min_decoding_length && need == 0;
+  std::vector<int32_t> said;
+  if (rules_.needs_history()) said = history(beam);
+  rules_.collect(said, may_end, wanted_, required, beam.aside);
+  beam.aside_ids.clear();
+  for (const AsideToken& token : beam.aside) beam.aside_ids.push_back(token.id);
+  beam.aside_logits.assign(beam.aside.size(), -kInfinity);
+}
+
+void Search::advance_group(size_t index, const StepResult& result) {
+  Group& group = groups_[index];
+  const bool forced = at_limit() && options_.forced_end_token_id >= 0;
+  collect(group, result);
+  if (options_.samples()) choose_by_chance(group);
+  select(group);
+  if (options_.stop_loops) stop_loops(group);
+  group.done = group.beams.empty() || !can_improve(group);
+  if (!group.done && forced) {
+    finish_by_force(group);
+    group.done = true;
+  }
+  for (const Beam& beam : group.beams) chosen_by_groups_.push_back(beam.token);
+  if (!group.done) return;
+  for (const Beam& beam : group.beams) trellis_.release(beam.slot);
+  group.beams.clear();
+}
+
+// All continuations of a group's beams that can matter, best first.
+void Search::collect(const Group& group, const StepResult& result) {
+  candidates_.clear();
+  for (size_t i = 0; i < group.beams.size(); ++i) collect_beam(group, i, result);
+  if (options_.samples()) return;
+  size_t wanted = candidates_.size();
+  if (phrases_.empty()) wanted = std::min(wanted, considered(group));
+  std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(wanted),
+                    candidates_.end(), better);
+  candidates_.resize(wanted);
+}
+
+// How many candidates are looked at: enough that beams go on even if the best ones all end.
+size_t Search::considered(const Group& group) const {
+  if (single_ && !options_.return_alternatives) return 1;
+  return (1 + options_.end_token_ids.size()) * static_cast<size_t>(group.beam_size);
+}
+
+void Search::collect_beam(const Group& group, size_t index, const StepResult& result) {
+  const Beam& beam = group.beams[index];
+  const kernels::TopK& top = result.candidates[beam.row];
+  const float log_sum = result.log_sums[beam.row];
+  const size_t before = candidates_.size();
+  if (!std::isfinite(log_sum) || (top.count > 0 && not_a_logit(top.logits[0]))) {
+    throw_not_finite();
+  }
+  const auto add = [&](int32_t token, float logit, bool repeated, int32_t rank) {
+    if (logit == -kInfinity || !enough_room(beam, token)) return;
+    candidates_.push_back(candidate(beam, token, logit, repeated, log_sum));
+    candidates_.back().beam = index;
+    candidates_.back().rank = rank;
+  };
+  if (draws_from_all()) {
+    const auto size = static_cast<size_t>(decoder_.vocab_size);
+    const float* const logits = &row_logits_[beam.row * size];
+    auto aside = beam.aside_ids.begin();
+    for (int32_t token = 0; token < decoder_.vocab_size; ++token) {
+      if (aside != beam.aside_ids.end() && *aside == token) {
+        ++aside;
+      } else {
+        add(token, logits[token], false, token);
+      }
+    }
+  } else {
+    for (int32_t c = 0; c < top.count; ++c) add(top.ids[c], top.logits[c], false, c);
+  }
+  for (size_t i = 0; i < beam.aside.size(); ++i) {
+    if (not_a_logit(beam.aside_logits[i])) throw_not_finite();
+    if (beam.aside[i].forbidden) continue;
+    add(beam.aside[i].id, beam.aside_logits[i], beam.aside[i].repeated,
+        kAsideRank + static_cast<int32_t>(i));
+  }
+  if (candidates_.size() == before && beam.aside.empty() && phrases_.empty()) throw_not_finite();
+}
+
+// Whether what is required still fits behind this token.
+bool Search::enough_room(const Beam& beam, int32_t token) const {
+  if (phrases_.empty()) return true;
+  Phrases::Progress progress = beam.phrases;
+  phrases_.advance(progress, token);
+  return phrases_.need(progress) <= limit_ - length_;
+}
+
+// As in Hugging Face, greedy search changes logits, beam search log-probabilities.
+Candidate Search::candidate(const Beam& beam, int32_t token, float logit, bool repeated,
+                            float log_sum) const {
+  const float log_prob = logit - log_sum;
+  float value = single_ ? logit : log_prob;
+  if (options_.diversity_penalty > 0) {
+    const auto times = std::count(chosen_by_groups_.begin(), chosen_by_groups_.end(), token);
+    value -= options_.diversity_penalty * static_cast<float>(times);
+  }
+  if (repeated) {
+    value = value < 0 ? value * options_.repetition_penalty : value / options_.repetition_penalty;
+  }
+  if (beam.follows_prefix) {
+    const float beta = options_.prefix_bias_beta;
+    const float unbiased = single_ ? value - log_sum : value;
+    const bool next = token == request_.target[beam.path.size() - 1];
+    value = next ? std::log((1 - beta) * std::exp(unbiased) + beta) : unbiased + std::log1p(-beta);
+  }
+  const float key = single_ ? value : beam.score + value;
+  return {0, 0, token, key, single_ ? beam.score + log_prob : key, log_prob};
+}
+
+// Leaves the one candidate that was drawn.
+void Search::choose_by_chance(Group& group) {
+  if (candidates_.empty()) return;
+  weighted_.clear();
+  for (const Candidate& candidate : candidates_) {
+    weighted_.push_back({candidate.token, candidate.key});
+  }
+  const int32_t token = weighted_[draw(weighted_, options_, group.random)].id;
+  const auto chosen =
+      std::find_if(candidates_.begin(), candidates_.end(),
+                   [&](const Candidate& candidate) { return candidate.token == token; });
+  candidates_ = {*chosen};
+}
+
+// The best candidates end or go on, in each bank of the grid for itself (Hokamp and Liu 2017,
+// "Lexically Constrained Decoding for Sequence Generation Using Grid Beam Search"): hypotheses
+// compete with those that have said as much of what is required. Without phrases there is one bank.
+void Search::select(Group& group) {
+  const auto beam_size = static_cast<size_t>(group.beam_size);
+  const size_t most = considered(group);
+  const bool last = at_limit() && options_.forced_end_token_id < 0;
+  std::vector<size_t> seen(static_cast<size_t>(phrases_need_) + 1);
+  std::vector<size_t> kept(seen.size());
+  next_beams_.clear();
+  for (const Candidate& candidate : candidates_) {
+    const Beam& parent = group.beams[candidate.beam];
+    Phrases::Progress progress = parent.phrases;
+    phrases_.advance(progress, candidate.token);
+    const auto bank = static_cast<size_t>(phrases_need_ - phrases_.need(progress));
+    if (seen[bank] == most) continue;
+    // Only the best beam_size may end; those behind them are there so that enough go on.
+    const bool first = seen[bank]++ < beam_size;
+    const bool end = rules_.is_end(candidate.token);
+    if (last || end) {
+      if (first && bank + 1 == seen.size()) finish(group, candidate);
+    } else if (kept[bank] < beam_size) {
+      ++kept[bank];
+      extend(parent, candidate, std::move(progress));
+    }
+  }
+  for (const Beam& beam : group.beams) trellis_.release(beam.slot);
+  group.beams.swap(next_beams_);
+}
+
+void Search::extend(const Beam& parent, const Candidate& candidate, Phrases::Progress progress) {
+  trellis_.hold(parent.slot);
+  Beam beam;
+  beam.slot = parent.slot;
+  beam.token = candidate.token;
+  beam.score = candidate.score;
+  beam.log_prob = candidate.log_prob;
+  beam.path.reserve(parent.path.size() + 1);
+  beam.path = parent.path;
+  const size_t place = parent.path.size() - 1;
+  beam.follows_prefix = parent.follows_prefix && candidate.token == request_.target[place] &&
+                        place + 1 < request_.target.size();
+  beam.phrases = std::move(progress);
+  next_beams_.push_back(std::move(beam));
+}
+
+// At the limit a forced end token follows the last token of every beam. Its probability counts as
+// one, so the model need not be asked.
+void Search::finish_by_force(Group& group) {
+  for (const Beam& beam : group.beams) {
+    if (phrases_.need(beam.phrases) == 0) finish(group, beam, FinishReason::end);
+  }
+}
+
+void Search::stop_loops(Group& group) {
+  std::erase_if(group.beams, [&](const Beam& beam) {
+    std::vector<int32_t> said = history(beam);
+    said.push_back(beam.token);
+    if (!ends_in_loop(std::span(said).subspan(1))) return false;
+    if (phrases_.need(beam.phrases) == 0) finish(group, beam, FinishReason::loop);
+    trellis_.release(beam.slot);
+    return true;
+  });
+}
+
+// Whether a running beam can still enter the finished ones, by the rule that early_stopping names.
+bool Search::can_improve(const Group& group) const {
+  if (group.finished.size() < capacity(group)) return true;
+  if (options_.early_stopping == EarlyStopping::full) return false;
+  float best = -kInfinity;
+  for (const Beam& beam : group.beams) best = std::max(best, beam.score);
+  const bool may_grow =
+      options_.early_stopping == EarlyStopping::never && options_.length_penalty > 0;
+  const int32_t longest = limit_ - unscored_ + (options_.forced_end_token_id >= 0 ? 1 : 0);
+  return normalised(best, may_grow ? longest : scored_length()) > group.finished.back().score;
+}
+
+}  // namespace pytransformer::decode

@@ -1,0 +1,153 @@
+// Jobs while they run, and what comes of them.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "decode/job.h"
+#include "python/bindings.h"
+
+namespace py = pybind11;
+
+namespace pytransformer::python {
+namespace {
+
+using decode::Hypothesis;
+using decode::Job;
+using decode::TokenEvent;
+using std::chrono::milliseconds;
+
+// How often a waiting call looks for Ctrl-C.
+constexpr milliseconds kSignalInterval(50);
+
+void check_signals(Job& job) {
+  if (PyErr_CheckSignals() == 0) return;
+  job.cancel();
+  throw py::error_already_set();
+}
+
+// Waits with the GIL released; a pending signal (Ctrl-C) cancels the job and is raised.
+std::vector<decode::Translation> result(Job& job) {
+  while (true) {
+    bool done = false;
+    {
+      const py::gil_scoped_release release;
+      done = job.wait(kSignalInterval);
+    }
+    check_signals(job);
+    if (done) return job.take_result();
+  }
+}
+
+std::vector<TokenEvent> wait_for_events(Job& job) {
+  while (true) {
+    std::vector<TokenEvent> events;
+    bool done = false;
+    {
+      const py::gil_scoped_release release;
+      events = job.wait_for_events(kSignalInterval);
+      // A job that has ended says nothing more than what was asked for just after it ended.
+      done = events.empty() && job.wait(milliseconds(0));
+      if (done) events = job.wait_for_events(milliseconds(0));
+    }
+    check_signals(job);
+    if (done || !events.empty()) return events;
+  }
+}
+
+const char* reason(const Hypothesis& hypothesis) {
+  switch (hypothesis.reason) {
+    case decode::FinishReason::end:
+      return "end";
+    case decode::FinishReason::length:
+      return "length";
+    case decode::FinishReason::loop:
+      return "loop";
+    default:
+      return "stop";
+  }
+}
+
+py::object rows(const std::vector<float>& values, size_t count) {
+  if (values.empty() || count == 0) return py::none();
+  const size_t columns = values.size() / count;
+  py::array_t<float> array({count, columns});
+  std::copy(values.begin(), values.end(), array.mutable_data());
+  return array;
+}
+
+// Which of several jobs have ended, for one thread that waits for all of them.
+class Completions {
+ public:
+  void add(const std::shared_ptr<Job>& job, int64_t name) {
+    job->when_ended([state = state_, name] {
+      const std::scoped_lock lock(state->mutex);
+      state->ended.push_back(name);
+      state->changed.notify_one();
+    });
+  }
+
+  // Names of jobs that ended; empty after close().
+  std::vector<int64_t> wait() {
+    std::unique_lock lock(state_->mutex);
+    state_->changed.wait(lock, [this] { return state_->closed || !state_->ended.empty(); });
+    return std::exchange(state_->ended, {});
+  }
+
+  void close() {
+    const std::scoped_lock lock(state_->mutex);
+    state_->closed = true;
+    state_->changed.notify_all();
+  }
+
+ private:
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::vector<int64_t> ended;
+    bool closed = false;
+  };
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+}  // namespace
+
+void bind_jobs(py::module_& module) {
+  using release = py::call_guard<py::gil_scoped_release>;
+  py::class_<Hypothesis>(module, "Hypothesis")
+      .def_readonly("ids", &Hypothesis::ids)
+      .def_readonly("score", &Hypothesis::score)
+      .def_readonly("log_probs", &Hypothesis::log_probs)
+      .def_property_readonly("reason", &reason)
+      .def_property_readonly("attention",
+                             [](const Hypothesis& h) { return rows(h.attention, h.ids.size()); })
+      .def_property_readonly(
+          "logits", [](const Hypothesis& h) { return rows(h.logits, h.log_probs.size()); });
+  py::class_<TokenEvent>(module, "TokenEvent")
+      .def_readonly("sentence", &TokenEvent::sentence)
+      .def_readonly("step", &TokenEvent::step)
+      .def_readonly("token", &TokenEvent::token)
+      .def_readonly("log_prob", &TokenEvent::log_prob)
+      .def_readonly("last", &TokenEvent::last);
+  py::class_<Job, std::shared_ptr<Job>>(module, "Job")
+      .def(
+          "done", [](Job& job) { return job.wait(milliseconds(0)); }, release())
+      .def("result", &result)
+      .def("events", &wait_for_events)
+      .def("cancel", &Job::cancel)
+      .def("stop", &Job::stop, py::arg("sentence"), py::arg("tokens"), release());
+  py::class_<Completions>(module, "Completions")
+      .def(py::init<>())
+      .def("add", &Completions::add, py::arg("job"), py::arg("name"), release())
+      .def("wait", &Completions::wait, release())
+      .def("close", &Completions::close, release());
+}
+
+}  // namespace pytransformer::python

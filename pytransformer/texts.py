@@ -1,0 +1,149 @@
+"""Texts cut into the lines that are translated, and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pytransformer.decoding import Decoding
+from pytransformer.glossary import Glossary, GlossaryLine
+from pytransformer.inputs import check_unicode
+from pytransformer.pending import Hypothesis, Pending
+from pytransformer.sentences import SentenceTranslator
+from pytransformer.streaming import LineStream
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """What is asked of a text besides the options of decoding."""
+
+    src_lang: str | None = None
+    tgt_lang: str | None = None
+    target_prefix: str | None = None
+    glossary: Glossary | None = None
+
+
+class TextBatch:
+    r"""Texts of which every line is a sentence; every "\n" stays where it is."""
+
+    def __init__(
+        self,
+        translator: SentenceTranslator,
+        texts: Sequence[str],
+        asked: TextOptions,
+        decoding: Decoding,
+    ) -> None:
+        """Cuts and encodes; raises what the tokenizer raises for an unknown language."""
+        self._translator = translator
+        self._decoding = decoding
+        self._tokenizer = translator.model.tokenizer
+        self._texts = texts
+        self._lines: list[GlossaryLine] = []
+        self._ids: list[list[int]] = []
+        self._owners: list[int] = []
+        # An unknown language ends here, even if there is no text.
+        self._nothing = self._encoded("", asked)
+        for owner, text in enumerate(texts):
+            check_unicode(owner, text)
+            for line in text.split("\n"):
+                self._add(line, owner, asked)
+        self._prefix: list[int] = []
+        if asked.target_prefix:
+            tokens = self._tokenizer.encode_target(asked.target_prefix)
+            self._prefix = self._tokenizer.target_ids(tokens)
+
+    def submit(self, *, stream: bool = False) -> Pending:
+        """Queues the lines; a job for :meth:`stream` tells of single tokens."""
+        self._decoding.search.stream = stream
+        phrases = [
+            [self._translator.limits.text_ids(phrase) for phrase in line.phrases]
+            for line in self._lines
+        ]
+        return self._translator.submit(
+            self._ids,
+            self._decoding,
+            nothing=self._nothing,
+            owners=self._owners,
+            targets=[self._prefix] * len(self._ids) if self._prefix else None,
+            phrases=phrases,
+        )
+
+    def join(self, hypotheses: Sequence[Sequence[Hypothesis]]) -> list[str]:
+        """The texts, made of the best hypothesis of each line."""
+        lines = (self._text(index, found[0]) for index, found in enumerate(hypotheses))
+        return ["\n".join(next(lines) for _ in range(text.count("\n") + 1)) for text in self._texts]
+
+    def stream(self, pending: Pending) -> Iterator[str]:
+        """Pieces of the texts, one behind another, as soon as they are certain.
+
+        Lines come in order; what comes of the others meanwhile waits.
+        """
+        try:
+            yield from self._stream(pending)
+        finally:
+            if pending.job is not None:
+                pending.job.cancel()
+
+    def _stream(self, pending: Pending) -> Iterator[str]:
+        names = pending.sentences
+        lines = {index: self._line_stream(index) for index in names}
+        current = 0
+        while pending.job is not None and (events := pending.job.events()):
+            for event in events:
+                lines[names[event.sentence]].add(event.token)
+            while current < len(self._ids):
+                line = lines.get(current)
+                if line is not None and (piece := line.take()):
+                    yield piece
+                if line is not None and not line.done:
+                    break
+                current += 1
+                if current < len(self._ids):
+                    yield "\n"
+        texts = [self._text(i, found[0]) for i, found in enumerate(pending.hypotheses())]
+        for index in range(current, len(texts)):
+            line = lines.get(index)
+            if piece := texts[index] if line is None else line.finish(texts[index]):
+                yield piece
+            if index + 1 < len(texts):
+                yield "\n"
+
+    def _line_stream(self, index: int) -> LineStream:
+        """Words are certain one by one unless something is put in their place at the end."""
+        line = self._lines[index]
+        ending = "\r" if line.source.endswith("\r") else ""
+        return LineStream(
+            lambda ids: _one_line(self._tokenizer.decode(ids)),
+            lambda text: line.restored(text) + ending,
+            by_words=not line.placeholders,
+            by_tokens=not self._decoding.options.replace_unknowns,
+        )
+
+    def _add(self, line: str, owner: int, asked: TextOptions) -> None:
+        found = GlossaryLine(line)
+        if asked.glossary is not None:
+            found = asked.glossary.apply(line, self._tokenizer)
+        self._lines.append(found)
+        self._ids.append(self._encoded(found.source, asked) if line.strip() else self._nothing)
+        self._owners.append(owner)
+
+    def _encoded(self, line: str, asked: TextOptions) -> list[int]:
+        return self._tokenizer.encode_ids(line, src_lang=asked.src_lang, tgt_lang=asked.tgt_lang)
+
+    def _text(self, index: int, best: Hypothesis) -> str:
+        """The translation of a line, as one line that ends as its source does."""
+        line = self._lines[index]
+        ids = best.ids
+        unknown = self._translator.limits.unknown_id()
+        if self._decoding.options.replace_unknowns and unknown in ids:
+            tokens = self._translator.tokens(
+                best, self._decoding, lambda: self._tokenizer.source_tokens(self._ids[index])
+            )
+            text = self._tokenizer.decode_tokens(tokens)
+        else:
+            text = self._tokenizer.decode(ids)
+        return _one_line(line.restored(text)) + ("\r" if line.source.endswith("\r") else "")
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", " ")
