@@ -3,18 +3,22 @@
 With `--compare transformers` every translation is set beside that of `generate` on the same model:
 the share of equal lines, and of each other line how far the two candidates are apart in score. A
 line that differs by more than 1e-4 is a defect, and the command then fails.
+
+With `--shortlist` everything is translated once more with a lexical shortlist, which
+`pytransformer shortlist` learns from the training text beside each set.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import json
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,7 @@ import sacrebleu
 
 import pytransformer
 from pytransformer.benchmark.native_to_huggingface import write_directory
+from pytransformer.cli import main as pytransformer_main
 from pytransformer.model_files import BUNDLED_MODEL
 
 SETS = ("multi30k/test_2016_flickr", "tatoeba/val")
@@ -43,6 +48,8 @@ class Row:
     identical: float | None = None
     peer_bleu: float | None = None
     gaps: tuple[float, ...] = ()
+    shortlist_bleu: float | None = None
+    shortlist_seconds: float | None = None
 
 
 class Peer:
@@ -159,13 +166,54 @@ def measure(
     )
 
 
-def header(compared: bool) -> str:
+def open_translator(
+    arguments: argparse.Namespace, shortlist: Path | None = None
+) -> pytransformer.Translator:
+    return pytransformer.Translator(
+        arguments.model,
+        compute_type=arguments.compute_type,
+        intra_threads=arguments.threads,
+        shortlist=shortlist,
+    )
+
+
+def learn_shortlist(
+    arguments: argparse.Namespace, scratch: Path, corpus: str, source: str, target: str
+) -> Path:
+    """One for a way of a set, from the training text in its folder."""
+    path = scratch / f"{corpus.replace('/', '-')}.{source}-{target}.s2t"
+    train = arguments.data / Path(corpus).parent / "train"
+    sides = ["--source", f"{train}.{source}.gz", "--target", f"{train}.{target}.gz"]
+    ways = ["--model", str(arguments.model), "--from", source, "--to", target]
+    with contextlib.redirect_stdout(sys.stderr):  # the table alone stands on stdout
+        if pytransformer_main(["shortlist", str(path), *sides, *ways]) != 0:
+            sys.exit("no shortlist could be learned")
+    return path
+
+
+def with_shortlist(
+    row: Row, translator: pytransformer.Translator, lines: list[str], references: list[str]
+) -> Row:
+    """The row with what a translator that has a shortlist makes of the same lines."""
+    started = time.perf_counter()
+    target = row.direction.split("-")[1]
+    found = translator.translate(lines, tgt_lang=target, beam_size=row.beam_size)
+    seconds = round(time.perf_counter() - started, 2)
+    return replace(row, shortlist_bleu=bleu(found, references), shortlist_seconds=seconds)
+
+
+def header(arguments: argparse.Namespace) -> str:
     text = f"{'set':26} {'way':6} {'beam':>4} {'BLEU':>6} {'s':>7}"
-    return text + (f" {'peer':>6} {'same %':>7}  gaps of the others" if compared else "")
+    if arguments.shortlist:
+        text += f" {'list':>6} {'s':>7} {'loss':>6}"
+    return text + (f" {'peer':>6} {'same %':>7}  gaps of the others" if arguments.compare else "")
 
 
 def line(row: Row) -> str:
     text = f"{row.corpus:26} {row.direction:6} {row.beam_size:4} {row.bleu:6.2f} {row.seconds:7.2f}"
+    if row.shortlist_bleu is not None:
+        loss = row.bleu - row.shortlist_bleu
+        text += f" {row.shortlist_bleu:6.2f} {row.shortlist_seconds:7.2f} {loss:6.2f}"
     if row.identical is None:
         return text
     gaps = ", ".join(f"{gap:.1e}" for gap in sorted(row.gaps, reverse=True)) or "-"
@@ -173,21 +221,25 @@ def line(row: Row) -> str:
 
 
 def run(arguments: argparse.Namespace) -> list[Row]:
-    translator = pytransformer.Translator(
-        arguments.model, compute_type=arguments.compute_type, intra_threads=arguments.threads
-    )
+    translator = open_translator(arguments)
     rows = []
-    with tempfile.TemporaryDirectory() as scratch:
-        compared = arguments.compare == "transformers"
-        peer = Peer(arguments.model, Path(scratch)) if compared else None
-        print(header(compared), flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        peer = Peer(arguments.model, scratch) if arguments.compare else None
+        print(header(arguments), flush=True)
         for corpus in SETS:
             sides = {
                 name: read(arguments.data, corpus, name, arguments.limit) for name in LANGUAGES
             }
-            for target in reversed(LANGUAGES):
+            for source, target in (LANGUAGES, LANGUAGES[::-1]):
+                listed = None
+                if arguments.shortlist:
+                    path = learn_shortlist(arguments, scratch, corpus, source, target)
+                    listed = open_translator(arguments, path)
                 for beam_size in arguments.beams:
                     row = measure(translator, peer, corpus, sides, target, beam_size)
+                    if listed is not None:
+                        row = with_shortlist(row, listed, sides[source], sides[target])
                     print(line(row), flush=True)
                     rows.append(row)
     return rows
@@ -202,6 +254,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--compute-type", default="default", help="by default as stored")
     parser.add_argument("--compare", choices=["transformers"])
+    parser.add_argument("--shortlist", action="store_true", help="also with lexical shortlists")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
     if arguments.compare and arguments.compute_type not in ("default", "float32"):

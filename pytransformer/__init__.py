@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from pytransformer.errors import (
     CheckpointError,
+    DecodingError,
     OptionError,
     PytransformerError,
     UnsupportedModelError,
@@ -32,6 +33,7 @@ from pytransformer.pending import AsyncResult
 from pytransformer.results import (
     ExecutionStats,
     GenerationStepResult,
+    ScoredText,
     ScoringResult,
     TranslationResult,
 )
@@ -51,11 +53,13 @@ __all__ = [
     "AsyncScoringResult",
     "AsyncTranslationResult",
     "CheckpointError",
+    "DecodingError",
     "ExecutionStats",
     "GenerationStepResult",
     "InputLengthError",
     "OptionError",
     "PytransformerError",
+    "ScoredText",
     "ScoringResult",
     "TranslationOptions",
     "TranslationResult",

@@ -1,7 +1,7 @@
 """Types of the extension module, the only place where Python and C++ meet."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +60,8 @@ class Request:
     """One sentence, and what is asked of it alone.
 
     source: ids with the end token. target: a prefix of the translation, or what is to be scored.
-    allowed: the only tokens that may be generated. seed: of sampling.
+    force_words: phrases that must come as well, and behind which none of `continuations` may stand
+    at once. allowed: the only tokens that may be generated. seed: of sampling.
     """
 
     def __init__(
@@ -70,10 +71,18 @@ class Request:
         force_phrases: Sequence[Sequence[int]] = (),
         allowed: TokenList | None = None,
         seed: int = 0,
+        force_words: Sequence[Sequence[int]] = (),
+        continuations: TokenList | None = None,
     ) -> None: ...
 
 class SearchOptions:
     """Options of one search; lengths count tokens without start and end token."""
+
+    @overload
+    def __init__(self) -> None: ...
+    @overload
+    def __init__(self, other: SearchOptions) -> None:
+        """A copy."""
 
     score_targets: bool
     beam_size: int

@@ -1,35 +1,56 @@
-"""Sentences as tokens or ids, in lists and in streams: translated, scored, generated."""
+"""Sentences as tokens or ids, in lists and in streams: translated and generated."""
 
 from __future__ import annotations
 
 import functools
-import itertools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pytransformer.decoding import Decoding
 from pytransformer.errors import OptionError
-from pytransformer.inputs import Sentence, sentence_list, source_ids, target_ids
-from pytransformer.option_rules import Integer
+from pytransformer.inputs import Sentence, check_sentences, sentence_list, source_ids, target_ids
 from pytransformer.pending import AsyncResult, CompletionWatcher, Hypothesis, Pending
-from pytransformer.results import GenerationStepResult, ScoringResult, TranslationResult
+from pytransformer.readahead import groups, pairs, read_ahead
+from pytransformer.results import GenerationStepResult, TranslationResult
 from pytransformer.sentences import SentenceTranslator
+from pytransformer.stopped import stopped_after
+from pytransformer.streaming import ending
 
 T = TypeVar("T")
 
 Callback = Callable[[GenerationStepResult], bool]
 Prefixes = Iterable[Sentence | None]
 
-# Sentences that a stream reads ahead for each worker, in batches.
-_BATCHES_AHEAD = 2
+
+@dataclass(frozen=True)
+class Item:
+    """A sentence of a stream: its place, its source's ids, and a prefix or a given translation."""
+
+    index: int
+    source: list[int]
+    target: list[int]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sentences of a stream that were submitted together."""
+
+    pending: Pending
+    make_results: Callable[[], Sequence[Any]]
+
+    def results(self) -> Sequence[Any]:
+        return self.make_results()
+
+    def cancel(self) -> None:
+        self.pending.cancel()
 
 
 class TokenBatches:
-    """The doors of a translator that take tokens or ids."""
+    """The doors of a translator that take tokens or ids and translate."""
 
     def __init__(self, sentences: SentenceTranslator) -> None:
-        self._sentences = sentences
+        self.sentences = sentences
         self._model = sentences.model
 
     def translate(
@@ -38,7 +59,7 @@ class TokenBatches:
         prefixes: Prefixes | None,
         arguments: Mapping[str, object],
     ) -> list[TranslationResult]:
-        decoding = self._sentences.resolve(arguments)
+        decoding = self.sentences.resolve(arguments)
         sources = self.source_ids(source)
         pending = self._submit(sources, self._prefixes(prefixes, len(sources)), decoding)
         return self._results(sources, pending.hypotheses(), decoding)
@@ -50,25 +71,20 @@ class TokenBatches:
         arguments: Mapping[str, object],
         watcher: CompletionWatcher,
     ) -> list[AsyncResult[TranslationResult]]:
-        decoding = self._sentences.resolve(arguments)
+        decoding = self.sentences.resolve(arguments)
         sources = self.source_ids(source)
         targets = self._prefixes(prefixes, len(sources))
-        return [
-            self._async_result(ids, targets[i : i + 1], decoding, watcher)
-            for i, ids in enumerate(sources)
-        ]
+        # Before the first one is at work.
+        self.sentences.check(sources, targets, decoding)
 
-    def _async_result(
-        self,
-        ids: list[int],
-        target: Sequence[Sequence[int]],
-        decoding: Decoding,
-        watcher: CompletionWatcher,
-    ) -> AsyncResult[TranslationResult]:
-        pending = self._submit([ids], target, decoding)
-        return AsyncResult(
-            pending.job, lambda: self._results([ids], pending.hypotheses(), decoding)[0], watcher
-        )
+        def begin(index: int) -> AsyncResult[TranslationResult]:
+            ids = sources[index : index + 1]
+            pending = self._submit(ids, targets[index : index + 1], decoding)
+            return AsyncResult(
+                pending, lambda: self._results(ids, pending.hypotheses(), decoding)[0], watcher
+            )
+
+        return [begin(index) for index in range(len(sources))]
 
     def translate_with_callback(
         self,
@@ -79,26 +95,37 @@ class TokenBatches:
     ) -> list[TranslationResult]:
         if not callable(callback):
             raise TypeError(f"callback is {type(callback).__name__}, expected a function")
-        decoding = self._sentences.resolve(arguments)
+        decoding = self.sentences.resolve(arguments)
         if decoding.options.beam_size != 1:
             raise OptionError(f"callback needs beam_size 1, not {decoding.options.beam_size}")
         decoding.search.stream = True
         sources = self.source_ids(source)
-        pending = self._submit(sources, self._prefixes(prefixes, len(sources)), decoding)
-        stopped: set[int] = set()
+        targets = self._prefixes(prefixes, len(sources))
+        pending = self._submit(sources, targets, decoding)
+        stops = self._call_back(pending, callback)
+        found = pending.hypotheses()
+        # The engine may have gone on for some steps, or to the end, before it was told.
+        for index, tokens in stops.items():
+            unscored = 0 if decoding.options.prefix_bias_beta > 0 else len(targets[index])
+            found[index] = [
+                stopped_after(one, tokens, unscored, decoding.options.length_penalty)
+                for one in found[index]
+            ]
+        return self._results(sources, found, decoding)
+
+    def _call_back(self, pending: Pending, callback: Callback) -> dict[int, int]:
+        """After how many tokens each sentence shall stop, of those that shall."""
+        stops: dict[int, int] = {}
         try:
             for sentence, step in self._steps(pending, with_log_prob=True):
-                if sentence in stopped:
-                    continue
-                if callback(step):
-                    stopped.add(sentence)
+                if step.batch_id not in stops and callback(step):
+                    stops[step.batch_id] = step.step + 1
                     assert pending.job is not None
                     pending.job.stop(sentence, step.step + 1)
         except BaseException:
-            if pending.job is not None:
-                pending.job.cancel()
+            pending.cancel()
             raise
-        return self._results(sources, pending.hypotheses(), decoding)
+        return stops
 
     def translate_iterable(
         self,
@@ -107,61 +134,32 @@ class TokenBatches:
         arguments: Mapping[str, Any],
         workers: int,
     ) -> Iterator[TranslationResult]:
-        decoding = self._sentences.resolve(arguments)
-        pairs = _pairs("source", source, "target_prefix", prefixes)
+        decoding = self.sentences.resolve(arguments)
+        check_sentences("source", source)
+        if prefixes is not None:
+            check_sentences("target_prefix", prefixes)
+        items = self._items(source, prefixes, decoding)
 
-        def submit(group: Sequence[tuple[Any, Any]]) -> Callable[[], list[TranslationResult]]:
-            sources = self.source_ids(pair[0] for pair in group)
-            targets = self._prefixes((pair[1] for pair in group), len(group))
-            pending = self._submit(sources, targets, decoding)
-            return lambda: self._results(sources, pending.hypotheses(), decoding)
+        def submit(group: list[Item]) -> Group:
+            sources = [item.source for item in group]
+            pending = self._submit(sources, [item.target for item in group], decoding)
+            return Group(pending, lambda: self._results(sources, pending.hypotheses(), decoding))
 
-        return _ahead(pairs, submit, decoding.search.max_batch_size, workers)
+        return stream(items, decoding, submit, workers)
 
-    def score(
-        self,
-        source: Iterable[Sentence],
-        target: Iterable[Sentence],
-        arguments: Mapping[str, object],
-        offset: int,
-    ) -> list[ScoringResult]:
-        return self._submit_scoring(source, target, arguments, _offset(offset))()
-
-    def score_async(
-        self,
-        source: Iterable[Sentence],
-        target: Iterable[Sentence],
-        arguments: Mapping[str, object],
-        offset: int,
-        watcher: CompletionWatcher,
-    ) -> list[AsyncResult[ScoringResult]]:
-        offset = _offset(offset)
-        sources, targets = sentence_list("source", source), sentence_list("target", target)
-        _check_pairs(len(sources), len(targets))
-        decoding = self._scoring(arguments)
-        results = []
-        for pair in zip(sources, targets, strict=True):
-            pending, scored = self._pending_scores([pair[0]], [pair[1]], decoding, offset)
-            results.append(AsyncResult(pending.job, functools.partial(_first, scored), watcher))
-        return results
-
-    def score_iterable(
-        self,
-        source: Iterable[Sentence],
-        target: Iterable[Sentence],
-        arguments: Mapping[str, Any],
-        workers: int,
-    ) -> Iterator[ScoringResult]:
-        arguments = dict(arguments)
-        offset = _offset(arguments.pop("offset", 0))
-        decoding = self._scoring(arguments)
-        pairs = _pairs("source", source, "target", target)
-
-        def submit(group: Sequence[tuple[Any, Any]]) -> Callable[[], list[ScoringResult]]:
-            sources, targets = ([pair[i] for pair in group] for i in range(2))
-            return self._pending_scores(sources, targets, decoding, offset)[1]
-
-        return _ahead(pairs, submit, decoding.search.max_batch_size, workers)
+    def _items(
+        self, source: Iterable[Sentence], prefixes: Prefixes | None, decoding: Decoding
+    ) -> Iterator[Item]:
+        both = (
+            ((sentence, None) for sentence in source)
+            if prefixes is None
+            else pairs("source", source, "target_prefix", prefixes)
+        )
+        for index, (sentence, prefix) in enumerate(both):
+            (source,) = self.source_ids([sentence], index)
+            (target,) = self._prefixes([prefix], 1, index)
+            self.sentences.check([source], [target], decoding, index)
+            yield Item(index, source, target)
 
     def generate_tokens(
         self,
@@ -169,47 +167,44 @@ class TokenBatches:
         prefix: Sentence | None,
         arguments: Mapping[str, object],
         with_log_prob: bool,
-    ) -> Iterator[GenerationStepResult]:
-        decoding = self._sentences.resolve(arguments)
+    ) -> Generator[GenerationStepResult, None, None]:
+        decoding = self.sentences.resolve(arguments)
         decoding.search.stream = True
         pending = self._submit(self.source_ids([source]), self._prefixes([prefix], 1), decoding)
 
         def steps() -> Iterator[GenerationStepResult]:
-            try:
-                for _, step in self._steps(pending, with_log_prob=with_log_prob):
-                    yield step
-                pending.hypotheses()  # raises what went wrong
-            finally:
-                if pending.job is not None:
-                    pending.job.cancel()
+            for _, step in self._steps(pending, with_log_prob=with_log_prob):
+                yield step
+            pending.hypotheses()  # raises what went wrong
 
-        return steps()
+        return ending(steps(), pending.cancel)
 
-    def source_ids(self, source: Iterable[Sentence]) -> list[list[int]]:
-        """Ids of sentences, with their end token."""
+    def source_ids(self, source: Iterable[Sentence], first: int = 0) -> list[list[int]]:
+        """Ids of sentences, with their end token; `first` is the number of the first of them."""
         size = self._model.spec.encoder.vocab_size
         return [
             source_ids(f"source {i}", items, self._model.tokenizer, size)
-            for i, items in enumerate(sentence_list("source", source))
+            for i, items in enumerate(sentence_list("source", source, first), first)
         ]
 
-    def _target_ids(self, name: str, sentences: Iterable[Sentence]) -> list[list[int]]:
+    def target_ids(
+        self, name: str, sentences: Iterable[Sentence], first: int = 0
+    ) -> list[list[int]]:
+        """Ids of target sentences as they are."""
         size = self._model.spec.decoder.vocab_size
         return [
             target_ids(f"{name} {i}", items, self._model.tokenizer, size)
-            for i, items in enumerate(sentence_list(name, sentences))
+            for i, items in enumerate(sentence_list(name, sentences, first), first)
         ]
 
-    def _prefixes(self, prefixes: Prefixes | None, count: int) -> list[list[int]]:
+    def _prefixes(self, prefixes: Prefixes | None, count: int, first: int = 0) -> list[list[int]]:
         """One for each of `count` sources."""
         if prefixes is None:
             return [[] for _ in range(count)]
-        if isinstance(prefixes, (str, bytes)) or not isinstance(prefixes, Iterable):
-            raise TypeError(
-                f"target_prefix is {type(prefixes).__name__}, expected lists of tokens or ids"
-            )
+        check_sentences("target_prefix", prefixes)
         free: list[str] = []
-        ids = self._target_ids("target_prefix", [free if p is None else p for p in prefixes])
+        given = [free if prefix is None else prefix for prefix in prefixes]
+        ids = self.target_ids("target_prefix", given, first)
         if len(ids) != count:
             raise OptionError(f"target_prefix has {len(ids)} prefixes for {count} sentences")
         return ids
@@ -218,7 +213,7 @@ class TokenBatches:
         self, sources: Sequence[list[int]], targets: Sequence[Sequence[int]], decoding: Decoding
     ) -> Pending:
         nothing = self._model.tokenizer.source_ids([])
-        return self._sentences.submit(sources, decoding, nothing=nothing, targets=targets)
+        return self.sentences.submit(sources, decoding, nothing=nothing, targets=targets)
 
     def _results(
         self,
@@ -228,7 +223,7 @@ class TokenBatches:
     ) -> list[TranslationResult]:
         tokens_of = self._model.tokenizer.source_tokens
         return [
-            self._sentences.result(hypotheses, decoding, functools.partial(tokens_of, ids))
+            self.sentences.result(hypotheses, decoding, functools.partial(tokens_of, ids))
             for ids, hypotheses in zip(sources, found, strict=True)
         ]
 
@@ -238,7 +233,7 @@ class TokenBatches:
         """The tokens of a streaming job: which of the job's sentences, and the step."""
         names = pending.sentences
         tokens_of = self._model.tokenizer.target_tokens
-        while pending.job is not None and (events := pending.job.events()):
+        while events := pending.events():
             for event in events:
                 if event.token < 0:
                     continue
@@ -255,94 +250,15 @@ class TokenBatches:
                     ),
                 )
 
-    def _scoring(self, arguments: Mapping[str, object]) -> Decoding:
-        decoding = self._sentences.resolve(arguments)
-        decoding.search.score_targets = True
-        return decoding
 
-    def _submit_scoring(
-        self,
-        source: Iterable[Sentence],
-        target: Iterable[Sentence],
-        arguments: Mapping[str, object],
-        offset: int,
-    ) -> Callable[[], list[ScoringResult]]:
-        return self._pending_scores(source, target, self._scoring(arguments), offset)[1]
-
-    def _pending_scores(
-        self,
-        source: Iterable[Sentence],
-        target: Iterable[Sentence],
-        decoding: Decoding,
-        offset: int,
-    ) -> tuple[Pending, Callable[[], list[ScoringResult]]]:
-        sources = self.source_ids(source)
-        targets = self._target_ids("target", target)
-        _check_pairs(len(sources), len(targets))
-        ends = decoding.search.end_token_ids
-        targets = [ids if ids and ids[-1] in ends else [*ids, ends[0]] for ids in targets]
-        # A source without content is scored as it is.
-        pending = self._sentences.submit(sources, decoding, nothing=[], targets=targets)
-
-        def results() -> list[ScoringResult]:
-            return [
-                ScoringResult(
-                    self._model.tokenizer.target_tokens(ids[offset:]),
-                    found[0].log_probs[offset:],
-                    ids[offset:],
-                )
-                for ids, found in zip(targets, pending.hypotheses(), strict=True)
-            ]
-
-        return pending, results
-
-
-def _first(results: Callable[[], list[T]]) -> T:
-    return results()[0]
-
-
-def _offset(offset: object) -> int:
-    rule = Integer(0, 2**31 - 1)
-    try:
-        return rule.convert(offset)
-    except (TypeError, ValueError, OverflowError):
-        raise OptionError(f"offset is {offset!r}, expected {rule.expected}") from None
-
-
-def _check_pairs(sources: int, targets: int) -> None:
-    if sources != targets:
-        raise OptionError(f"there are {targets} targets for {sources} sources")
-
-
-def _pairs(
-    name: str, first: Iterable[Any], second_name: str, second: Iterable[Any] | None
-) -> Iterator[tuple[Any, Any]]:
-    """Items of both side by side; OptionError as soon as one ends before the other."""
-    if second is None:
-        yield from ((item, None) for item in first)
-        return
-    end = object()
-    for pair in itertools.zip_longest(first, second, fillvalue=end):
-        if pair[0] is end or pair[1] is end:
-            shorter, longer = (name, second_name) if pair[0] is end else (second_name, name)
-            raise OptionError(f"{shorter} ends before {longer}")
-        yield pair
-
-
-def _ahead(
-    items: Iterator[Any],
-    submit: Callable[[Sequence[Any]], Callable[[], list[T]]],
-    size: int,
-    workers: int,
-) -> Iterator[T]:
-    """Results in order; groups of items are submitted before those ahead of them are done."""
-    waiting: deque[Callable[[], list[T]]] = deque()
-    while True:
-        while len(waiting) < _BATCHES_AHEAD * workers + 1:
-            group = list(itertools.islice(items, size))
-            if not group:
-                break
-            waiting.append(submit(group))
-        if not waiting:
-            return
-        yield from waiting.popleft()()
+def stream(
+    items: Iterator[Item], decoding: Decoding, submit: Callable[[list[Item]], Group], workers: int
+) -> Iterator[Any]:
+    """Results of a stream of sentences; groups are as large as the engine's batches."""
+    search = decoding.search
+    grouped = groups(
+        items,
+        search.max_batch_size,
+        lambda item: len(item.source) if search.batch_by_tokens else 1,
+    )
+    return read_ahead(grouped, submit, workers)

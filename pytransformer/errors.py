@@ -17,3 +17,7 @@ class UnsupportedModelError(CheckpointError):
 
 class OptionError(PytransformerError, ValueError):
     """An argument of a call that this model cannot serve, for example an unknown language."""
+
+
+class DecodingError(PytransformerError, ValueError):
+    """A search that came to nothing: its options leave no token, or numbers are not finite."""

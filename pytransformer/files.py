@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from pytransformer.errors import OptionError
 from pytransformer.results import ExecutionStats
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 Tokenize = Callable[[str], list[str]]
 Detokenize = Callable[[list[str]], str]
+
+# Other white space than ASCII's may be part of a token.
+_TOKEN = re.compile(r"[^ \t\r\n\f\v]+")
 
 
 def translate_file(
@@ -63,19 +67,21 @@ def translate_file(
         options["return_scores"] = True
     start = time.perf_counter()
     examples = tokens = 0
-    with (
-        _reader(source_path) as source,
-        _optional_reader(target_path) as target,
-        _writer(output_path) as output,
-    ):
-        prefixes = None if target is None else _tokens(target, target_tokenize_fn)
-        for result in translator.translate_iterable(
-            _tokens(source, source_tokenize_fn),
-            prefixes,
+    with contextlib.ExitStack() as stack:
+        target = None
+        source = _tokens(source_path, source_tokenize_fn, stack)
+        if target_path is not None:
+            target = _tokens(target_path, target_tokenize_fn, stack)
+        results = translator.translate_iterable(
+            source,
+            target,
             max_batch_size=max_batch_size,
             batch_type=batch_type,  # type: ignore[arg-type]
             **options,
-        ):
+        )
+        # Wrong options must not cost what is in the file.
+        output = stack.enter_context(_writer(output_path))
+        for result in results:
             examples += 1
             for index, hypothesis in enumerate(result.hypotheses):
                 tokens += len(hypothesis)
@@ -111,19 +117,17 @@ def score_file(
     _check_different(output_path, source_path, target_path)
     start = time.perf_counter()
     examples = tokens = 0
-    with (
-        _reader(source_path) as source,
-        _reader(target_path) as target,
-        _writer(output_path) as output,
-    ):
-        for result in translator.score_iterable(
-            _tokens(source, source_tokenize_fn),
-            _tokens(target, target_tokenize_fn),
+    with contextlib.ExitStack() as stack:
+        results = translator.score_iterable(
+            _tokens(source_path, source_tokenize_fn, stack),
+            _tokens(target_path, target_tokenize_fn, stack),
             max_batch_size=max_batch_size,
             batch_type=batch_type,  # type: ignore[arg-type]
             max_input_length=max_input_length,
             offset=offset,
-        ):
+        )
+        output = stack.enter_context(_writer(output_path))
+        for result in results:
             examples += 1
             tokens += len(result.tokens)
             line = _line(result.tokens[:-1], target_detokenize_fn)
@@ -133,25 +137,33 @@ def score_file(
     return ExecutionStats(examples, tokens, 1000 * (time.perf_counter() - start))
 
 
-def _reader(path: str | os.PathLike[str]) -> TextIO:
-    # Only "\n" ends a line; other ends of lines are part of the text.
-    return open(path, encoding="utf-8", newline="\n")
+def _reader(path: str | os.PathLike[str]) -> BinaryIO:
+    return open(path, "rb")
 
 
 def _writer(path: str | os.PathLike[str]) -> TextIO:
     return open(path, "w", encoding="utf-8", newline="\n")
 
 
-def _optional_reader(
-    path: str | os.PathLike[str] | None,
-) -> contextlib.AbstractContextManager[TextIO | None]:
-    return contextlib.nullcontext() if path is None else _reader(path)
+def _tokens(
+    path: str | os.PathLike[str], tokenize: Tokenize | None, stack: contextlib.ExitStack
+) -> Iterator[list[str]]:
+    """The tokens of each line of a file, which is opened at once."""
+    file = stack.enter_context(_reader(path))
+    split = _TOKEN.findall if tokenize is None else tokenize
+    return (split(line) for line in _lines(file, os.fspath(path)))
 
 
-def _tokens(lines: TextIO, tokenize: Tokenize | None) -> Iterator[list[str]]:
-    for line in lines:
-        text = line.removesuffix("\n")
-        yield text.split() if tokenize is None else tokenize(text)
+def _lines(file: BinaryIO, name: str) -> Iterator[str]:
+    # Only "\n" ends a line; other ends of lines are part of the text.
+    for number, line in enumerate(file, 1):
+        try:
+            yield line.removesuffix(b"\n").decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{name}, line {number}: byte {error.start + 1} of the line, "
+                f"0x{line[error.start]:02x}, is not UTF-8 text"
+            ) from None
 
 
 def _line(tokens: list[str], detokenize: Detokenize | None) -> str:

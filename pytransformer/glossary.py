@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ GlossaryMode: TypeAlias = Literal["phrases", "placeholders"]
 MODES: tuple[GlossaryMode, ...] = ("phrases", "placeholders")
 
 _LETTERS = "XZQKJV"
+# Where a word may begin, and where one may end.
+_WORD_BEGIN = re.compile(r"(?<!\w)")
+_WORD_END = re.compile(r"(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,17 @@ class GlossaryLine:
         )
 
 
+def check_mode(mode: object) -> None:
+    """Raises OptionError for what is no mode."""
+    if mode not in MODES:
+        raise OptionError(f"glossary_mode is {mode!r}, expected one of {', '.join(MODES)}")
+
+
 class Glossary:
     """Source terms and their translations.
 
     A term is found where it stands as whole words, in the spelling given; where terms overlap, the
-    longest one counts.
+    longest one counts, and of those that are equally long the first.
     """
 
     def __init__(self, terms: Mapping[str, str], mode: GlossaryMode = "phrases") -> None:
@@ -56,43 +66,61 @@ class Glossary:
                 raise TypeError(f"glossary holds {source!r}: {target!r}, expected str and str")
             if not source.strip() or not target.strip():
                 raise OptionError(f"glossary holds {source!r}: {target!r}, expected words in both")
-        if mode not in MODES:
-            raise OptionError(f"glossary_mode is {mode!r}, expected one of {', '.join(MODES)}")
-        self._terms = dict(terms)
+        check_mode(mode)
+        self._terms = {source.strip(): target.strip() for source, target in terms.items()}
         self._mode = mode
-        longest_first = sorted(self._terms, key=len, reverse=True)
-        alternatives = "|".join(map(re.escape, longest_first))
-        self._pattern = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)") if terms else None
+        self._lengths = sorted(set(map(len, self._terms)), reverse=True)
 
     def apply(self, line: str, tokenizer: Tokenizer) -> GlossaryLine:
         """Finds the terms in a line.
 
         Raises OptionError if the model knows no placeholder that it could copy.
         """
-        found = self._pattern.findall(line) if self._pattern is not None else []
-        if not found:
+        places = self._find(line)
+        if not places:
             return GlossaryLine(line)
-        terms = list(dict.fromkeys(found))
+        terms = list(dict.fromkeys(line[begin:end] for begin, end in places))
         if self._mode == "phrases":
-            return GlossaryLine(line, [self._terms[term] for term in terms])
+            return GlossaryLine(line, list(dict.fromkeys(self._terms[term] for term in terms)))
         names = dict(zip(terms, _placeholders(line, len(terms), tokenizer), strict=True))
-        assert self._pattern is not None
-        source = self._pattern.sub(lambda match: names[match[0]], line)
+        parts = []
+        told = 0
+        for begin, end in places:
+            parts += [line[told:begin], names[line[begin:end]]]
+            told = end
         meanings = {names[term]: self._terms[term] for term in terms}
-        return GlossaryLine(source, list(meanings), meanings)
+        return GlossaryLine("".join(parts) + line[told:], list(meanings), meanings)
+
+    def _find(self, line: str) -> list[tuple[int, int]]:
+        """Where terms begin and end, in order."""
+        # A look-up for each length of term: patterns of thousands of terms are slow.
+        begins = [match.start() for match in _WORD_BEGIN.finditer(line)]
+        ends = {match.start() for match in _WORD_END.finditer(line)}
+        found: list[tuple[int, int]] = []
+        for length in self._lengths:
+            for begin in begins:
+                end = begin + length
+                if (
+                    end in ends
+                    and line[begin:end] in self._terms
+                    and all(end <= other[0] or other[1] <= begin for other in found)
+                ):
+                    found.append((begin, end))
+        return sorted(found)
 
 
 def _placeholders(line: str, count: int, tokenizer: Tokenizer) -> list[str]:
     """Names that the line does not hold and that both vocabularies can spell."""
-    for letter in _LETTERS:
-        names = [f"{letter}{number}" for number in range(1, count + 1)]
-        if not any(name in line for name in names) and all(
-            _is_spelt(name, tokenizer) for name in names
-        ):
+    names: list[str] = []
+    for letter, number in itertools.product(_LETTERS, range(1, 1 + max(9, count))):
+        name = f"{letter}{number}"
+        if name not in line and _is_spelt(name, tokenizer):
+            names.append(name)
+        if len(names) == count:
             return names
     raise OptionError(
-        "glossary_mode placeholders: the model's vocabulary has no letter and digit that could "
-        "stand for a term; use glossary_mode phrases"
+        "glossary_mode placeholders: the model's vocabulary has too few letters and digits that "
+        "could stand for a term; use glossary_mode phrases"
     )
 
 

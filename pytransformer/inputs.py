@@ -39,11 +39,21 @@ class InputLengthError(OptionError):
         )
 
 
-def sentence_list(name: str, sentences: Iterable[Sentence]) -> list[list[str] | list[int]]:
-    """Sentences as lists of str or of int; TypeError that names what is neither."""
+def check_sentences(name: str, sentences: object) -> None:
+    """Raises TypeError for what cannot hold sentences."""
     if isinstance(sentences, (str, bytes)) or not isinstance(sentences, Iterable):
         raise TypeError(f"{name} is {type(sentences).__name__}, {_EXPECTED}")
-    return [_items(f"{name} {index}", sentence) for index, sentence in enumerate(sentences)]
+
+
+def sentence_list(
+    name: str, sentences: Iterable[Sentence], first: int = 0
+) -> list[list[str] | list[int]]:
+    """Sentences as lists of str or of int; TypeError that names what is neither.
+
+    `first` is the number of the first sentence in such a message.
+    """
+    check_sentences(name, sentences)
+    return [_items(f"{name} {index}", sentence) for index, sentence in enumerate(sentences, first)]
 
 
 def _items(name: str, sentence: Any) -> list[str] | list[int]:

@@ -250,9 +250,11 @@ def option_infos(options_class: type[Any]) -> dict[str, OptionInfo]:
 
 
 def check(
-    infos: Mapping[str, OptionInfo], arguments: Mapping[str, object]
+    infos: Mapping[str, OptionInfo],
+    arguments: Mapping[str, object],
+    other_names: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Checks each argument by itself.
+    """Checks each argument by itself; `other_names` are those that other toolkits use, for hints.
 
     Returns:
         The values that are right, in their plain types, and one message for each that is not, or
@@ -263,6 +265,8 @@ def check(
     for name, value in arguments.items():
         if name not in infos:
             near = difflib.get_close_matches(name, infos, n=1)
+            if other_names is not None and name in other_names:
+                near = [other_names[name]]
             hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(infos)
             problems.append(f"there is no option {name} ({hint})")
         else:

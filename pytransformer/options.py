@@ -139,7 +139,9 @@ class TranslationOptions:
         _COUNT, "the end token that follows where a translation reaches its longest length"
     )
     prefix_bias_beta: float = option(
-        Number(0, 0.999), "with a target prefix: follow it only as far as this; 0 forces it"
+        Number(0, 0.999),
+        "with a target prefix: follow it only as far as this; 0 forces it",
+        flags=("--prefix-bias-beta",),
     )
     return_scores: bool = option(FLAG, "return scores with the hypotheses")
     return_attention: bool = option(FLAG, "return cross-attention with the hypotheses")
@@ -153,10 +155,14 @@ class TranslationOptions:
         FLAG, "return the log-probabilities of the whole vocabulary at each step"
     )
     return_alternatives: bool = option(
-        FLAG, "num_hypotheses translations that differ in the first token behind the prefix"
+        FLAG,
+        "num_hypotheses translations that differ in the first token behind the prefix",
+        flags=("--return-alternatives",),
     )
     min_alternative_expansion_prob: float = option(
-        Number(0, 1), "least probability of such a first token"
+        Number(0, 1),
+        "least probability of such a first token",
+        flags=("--min-alternative-expansion-prob",),
     )
     sampling_topk: int = option(
         _COUNT,
@@ -197,3 +203,22 @@ class TranslationOptions:
 
 
 OPTIONS = option_infos(TranslationOptions)
+
+# What Hugging Face calls them, for hints.
+OTHER_NAMES = {
+    "num_beams": "beam_size",
+    "num_return_sequences": "num_hypotheses",
+    "max_length": "max_decoding_length",
+    "max_new_tokens": "max_decoding_length",
+    "min_length": "min_decoding_length",
+    "min_new_tokens": "min_decoding_length",
+    "eos_token_id": "end_token",
+    "do_sample": "sampling_topk",
+    "top_k": "sampling_topk",
+    "top_p": "sampling_topp",
+    "temperature": "sampling_temperature",
+    "force_words_ids": "force_phrases",
+    "suppress_tokens": "suppress_sequences",
+    "output_scores": "return_scores",
+    "output_attentions": "return_attention",
+}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import itertools
 import os
@@ -14,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from pytransformer import _native
+from pytransformer.background import start_thread
+from pytransformer.errors import DecodingError
 from pytransformer.results import FinishReason
 
 T = TypeVar("T")
@@ -37,8 +38,8 @@ class Hypothesis(Protocol):
 
 
 @dataclass(frozen=True)
-class _Nothing:
-    """The translation of a sentence without content."""
+class PlainHypothesis:
+    """One that the engine did not make; by default that of a sentence without content."""
 
     ids: list[int] = field(default_factory=list)
     score: float = 0.0
@@ -57,69 +58,95 @@ class Pending:
         self.job = job
         self._has_content = has_content
         self._num_hypotheses = num_hypotheses
+        self._process = os.getpid()
 
     @property
     def sentences(self) -> list[int]:
         """Which sentence of the call each of the job's is."""
         return [index for index, content in enumerate(self._has_content) if content]
 
+    def done(self) -> bool:
+        """Whether :meth:`hypotheses` would return at once."""
+        return self.job is None or self.job.done()
+
     def hypotheses(self) -> list[list[Hypothesis]]:
-        """Those of each sentence; waits for them. To be called once."""
-        found = iter(self.job.result() if self.job is not None else [])
-        nothing: list[Hypothesis] = [_Nothing()] * self._num_hypotheses
-        return [list(next(found)) if content else nothing for content in self._has_content]
+        """Those of each sentence; waits for them. To be called once.
+
+        Raises DecodingError if the search of one came to nothing.
+        """
+        self.check_process()
+        try:
+            found = iter(self.job.result() if self.job is not None else [])
+        except ValueError as error:
+            raise DecodingError(str(error)) from None
+        return [list(next(found)) if content else self._nothing() for content in self._has_content]
+
+    def events(self) -> list[_native.TokenEvent]:
+        """Waits for tokens that are certain; an empty list says that there will be no more."""
+        return [] if self.job is None else self.job.events()
+
+    def cancel(self) -> None:
+        """Ends the work; a result that is there already stays."""
+        if self.job is not None and not self.job.done():
+            self.job.cancel()
+
+    def check_process(self) -> None:
+        """Raises RuntimeError where waiting would have no end."""
+        if self._process != os.getpid() and not self.done():
+            raise RuntimeError(
+                "this translation was begun before a fork, and only the parent's threads go on "
+                "with it; begin it in the child"
+            )
+
+    def _nothing(self) -> list[Hypothesis]:
+        return [PlainHypothesis() for _ in range(self._num_hypotheses)]
 
 
 class CompletionWatcher:
     """One thread that tells of jobs that have ended, started when somebody first awaits one."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._names = itertools.count()
-        self._process: int | None = None
-        self._thread: threading.Thread | None = None
+        self._completions: _native.Completions | None = None
+        self._forget()
+        _watchers.add(self)
 
     def watch(self, job: _native.Job, callback: Callable[[], None]) -> None:
         """Calls `callback` in the thread once the job has ended; it must not raise or block."""
         with self._lock:
-            # A forked child has none of its parent's threads.
-            if self._process != os.getpid():
-                self._start()
+            completions = self._completions or self._start()
             name = next(self._names)
             self._callbacks[name] = callback
-        self._completions.add(job, name)
+        completions.add(job, name)
 
-    def _start(self) -> None:
-        self._process = os.getpid()
-        self._completions = _native.Completions()
+    def _start(self) -> _native.Completions:
+        completions, callbacks = _native.Completions(), self._callbacks
+        start_thread(lambda: _tell(completions, callbacks), completions.close)
+        self._completions = completions
+        return completions
+
+    def _forget(self) -> None:
+        """Begins anew; a forked child has none of its parent's threads, and perhaps its locks."""
+        self._lock = threading.Lock()
+        self._names = itertools.count()
         self._callbacks: dict[int, Callable[[], None]] = {}
-        self._thread = threading.Thread(
-            target=_tell, args=(self._completions, self._callbacks), daemon=True
-        )
-        self._thread.start()
-        _watchers.add(self)
-
-    def close(self) -> None:
-        """Ends the thread."""
-        if self._thread is None or self._process != os.getpid():
-            return
-        self._completions.close()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
-        self._thread = None
+        self._completions = None
 
     def __del__(self) -> None:
-        self.close()
+        # The thread is not waited for: the last reference may go away in any thread, at any time.
+        if self._completions is not None:
+            self._completions.close()
 
 
 _watchers: weakref.WeakSet[CompletionWatcher] = weakref.WeakSet()
 
 
-@atexit.register
-def _close_watchers() -> None:
-    # A thread that still waits in C++ when the interpreter goes away would take it down.
-    for watcher in list(_watchers):
-        watcher.close()
+def _forget_all() -> None:
+    for watcher in _watchers:
+        watcher._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 def _tell(completions: _native.Completions, callbacks: dict[int, Callable[[], None]]) -> None:
@@ -132,29 +159,28 @@ class AsyncResult(Generic[T]):
     """A result that is not there yet; ``await`` it, or ask for it with :meth:`result`."""
 
     def __init__(
-        self,
-        job: _native.Job | None,
-        make_result: Callable[[], T],
-        watcher: CompletionWatcher,
+        self, pending: Pending, make_result: Callable[[], T], watcher: CompletionWatcher
     ) -> None:
-        self._job = job
+        self._pending = pending
         self._make_result: Callable[[], T] | None = make_result
         self._watcher = watcher
         self._lock = threading.Lock()
         self._value: T | None = None
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
 
     def done(self) -> bool:
         """Whether :meth:`result` would return at once."""
-        return self._job is None or self._job.done()
+        return self._pending.done()
 
     def result(self) -> T:
         """Waits for the result; raises what went wrong. May be called again."""
+        self._pending.check_process()
         with self._lock:
+            # Ctrl-C is no answer: it ends the job, and whoever asks again is told so.
             if self._make_result is not None:
                 try:
                     self._value = self._make_result()
-                except BaseException as error:
+                except Exception as error:
                     self._error = error
                 self._make_result = None
         if self._error is not None:
@@ -162,15 +188,19 @@ class AsyncResult(Generic[T]):
         return self._value  # type: ignore[return-value]
 
     def cancel(self) -> None:
-        """Ends the work; a result that is waited for may then be a CancelledError."""
-        if self._job is not None:
-            self._job.cancel()
+        """Ends the work; whoever waits for it gets a ``concurrent.futures.CancelledError``.
+
+        A result that is there already stays.
+        """
+        self._pending.cancel()
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._wait().__await__()
 
     async def _wait(self) -> T:
-        if self._job is not None and not self._job.done():
+        job = self._pending.job
+        if job is not None and not job.done():
+            self._pending.check_process()
             loop = asyncio.get_running_loop()
             ended = loop.create_future()
 
@@ -179,7 +209,7 @@ class AsyncResult(Generic[T]):
                 with contextlib.suppress(RuntimeError):
                     loop.call_soon_threadsafe(_set, ended)
 
-            self._watcher.watch(self._job, tell)
+            self._watcher.watch(job, tell)
             try:
                 await ended
             except asyncio.CancelledError:

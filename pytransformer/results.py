@@ -43,6 +43,14 @@ class TranslationResult:
 
 
 @dataclass(frozen=True)
+class ScoredText:
+    """One of several translations of a line, and its score (docs/decoding.md)."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
 class ScoringResult:
     """What a model thinks of a given translation.
 

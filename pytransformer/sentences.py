@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pytransformer import _native
-from pytransformer.decoding import Decoding, resolve
+from pytransformer.decoding import Decoding, Resolver
 from pytransformer.errors import OptionError
 from pytransformer.inputs import InputLengthError, cut
 from pytransformer.model_files import OpenModel
 from pytransformer.pending import Hypothesis, Pending
 from pytransformer.results import TranslationResult
+from pytransformer.words import continues_word
 
 if TYPE_CHECKING:
     from pytransformer.shortlist import LexicalShortlist
@@ -28,16 +31,8 @@ class SentenceTranslator:
         self.engine = engine
         self._shortlist = shortlist
         self.limits = model.limits(has_shortlist=shortlist is not None)
+        self.resolve = Resolver(self.limits)
         self._random = random.SystemRandom()
-
-    def resolve(self, arguments: Mapping[str, object]) -> Decoding:
-        """Checks options by name; see :func:`pytransformer.decoding.resolve`."""
-        decoding = resolve(arguments, self.limits)
-        if decoding.options.use_vmap and self._shortlist is None:
-            raise OptionError(
-                "use_vmap: this translator has no shortlist; open it with Translator(shortlist=...)"
-            )
-        return decoding
 
     def submit(
         self,
@@ -57,10 +52,13 @@ class SentenceTranslator:
             nothing: the ids of a sentence without content, whose translation is empty.
             owners: of which input each sentence is a part, for messages.
             targets: a prefix of each translation, or what is to be scored.
-            phrases: what each translation must hold besides the options' force_phrases.
+            phrases: words that each translation must hold besides the options' force_phrases.
         """
-        sources = self._cut(sources, decoding)
-        self._check_lengths(sources, owners)
+        owners = range(len(sources)) if owners is None else owners
+        sources = [
+            self.fitted(ids, owner, decoding) for ids, owner in zip(sources, owners, strict=True)
+        ]
+        self._check_targets(targets or [], owners, decoding)
         allowed = _native.TokenList(decoding.allowed) if decoding.allowed else None
         requests = []
         has_content = [list(ids) != list(nothing) for ids in sources]
@@ -68,10 +66,20 @@ class SentenceTranslator:
             if not has_content[index]:
                 continue
             target = targets[index] if targets is not None else ()
-            forced = [*decoding.force_phrases, *(phrases[index] if phrases is not None else ())]
+            words = [*decoding.force_words, *(phrases[index] if phrases is not None else ())]
             if decoding.options.use_vmap:
-                allowed = self._allowed(ids, forced, decoding)
-            requests.append(_native.Request(ids, target, forced, allowed, self._seed(decoding)))
+                allowed = self._allowed(ids, [*decoding.force_phrases, *words], decoding)
+            requests.append(
+                _native.Request(
+                    ids,
+                    target,
+                    decoding.force_phrases,
+                    allowed,
+                    self._seed(decoding),
+                    words,
+                    self._continuations if words else None,
+                )
+            )
         job = self._submit(requests, decoding) if requests else None
         return Pending(job, has_content, decoding.options.num_hypotheses)
 
@@ -116,21 +124,70 @@ class SentenceTranslator:
             for i, token_id in enumerate(found.ids)
         ]
 
-    def _cut(self, sources: Sequence[list[int]], decoding: Decoding) -> Sequence[list[int]]:
-        length = decoding.options.max_input_length
-        if not length:
-            return sources
-        end = self.model.tokenizer.source_ids([])
-        return [cut(ids, length, end) for ids in sources]
+    def check(
+        self,
+        sources: Sequence[list[int]],
+        targets: Sequence[Sequence[int]],
+        decoding: Decoding,
+        first: int = 0,
+    ) -> None:
+        """Raises OptionError for sentences that are too long; `first` is the first one's number."""
+        owners = range(first, first + len(sources))
+        for ids, owner in zip(sources, owners, strict=True):
+            self.fitted(ids, owner, decoding)
+        self._check_targets(targets, owners, decoding)
 
-    def _check_lengths(self, sources: Sequence[list[int]], owners: Sequence[int] | None) -> None:
-        limit = self.limits.max_source_length
+    def _check_targets(
+        self, targets: Sequence[Sequence[int]], owners: Sequence[int], decoding: Decoding
+    ) -> None:
+        scored = decoding.search.score_targets
+        limit = self.limits.max_decoding_length if scored else decoding.search.max_decoding_length
         if limit is None:
             return
-        for index, ids in enumerate(sources):
-            if len(ids) > limit:
-                owner = index if owners is None else owners[index]
-                raise InputLengthError(owner, len(ids), limit)
+        for ids, owner in zip(targets, owners, strict=False):
+            # The end token is never read, but the start token is.
+            if scored and len(ids) > limit + 1:
+                raise OptionError(
+                    f"target {owner} has {len(ids)} tokens with its end token, but the model's "
+                    f"positions reach only {limit + 1}"
+                )
+            if not scored and ids and len(ids) >= limit:
+                raise OptionError(
+                    f"target_prefix {owner} has {len(ids)} tokens, but max_decoding_length is "
+                    f"{limit}, and it must be longer"
+                )
+
+    def fitted(self, ids: list[int], owner: int, decoding: Decoding) -> list[int]:
+        """A source as the model takes it: cut where that was asked for.
+
+        Raises InputLengthError that names `owner` if it is longer than the model's positions.
+        """
+        length = decoding.options.max_input_length
+        if length:
+            ids = cut(ids, length, self.model.tokenizer.source_ids([]))
+        limit = self.limits.max_source_length
+        if limit is not None and len(ids) > limit:
+            raise InputLengthError(owner, len(ids), limit)
+        return ids
+
+    def forced_start(self, prefix: Sequence[int], decoding: Decoding) -> list[int]:
+        """The tokens that a translation must begin with."""
+        if prefix and decoding.options.prefix_bias_beta == 0:
+            return list(prefix)
+        forced = decoding.search.forced_bos_token_id
+        return [forced] if forced >= 0 else []
+
+    @functools.cached_property
+    def _continuations(self) -> _native.TokenList:
+        """The target tokens that go on with the word before them."""
+        tokens = self.model.tokenizer.target_tokens
+        ids = []
+        for token_id in range(self.limits.vocab_size):
+            # An embedding may have more rows than there are tokens.
+            with contextlib.suppress(OptionError):
+                if continues_word(tokens([token_id])[0]):
+                    ids.append(token_id)
+        return _native.TokenList(ids)
 
     def _seed(self, decoding: Decoding) -> int:
         if not decoding.draws:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from pytransformer.decoding import Decoding
+from pytransformer.errors import OptionError
 from pytransformer.glossary import Glossary, GlossaryLine
 from pytransformer.inputs import check_unicode
 from pytransformer.pending import Hypothesis, Pending
+from pytransformer.results import ScoredText
 from pytransformer.sentences import SentenceTranslator
-from pytransformer.streaming import LineStream
+from pytransformer.streaming import LineStream, ending
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,7 @@ class TextBatch:
     def submit(self, *, stream: bool = False) -> Pending:
         """Queues the lines; a job for :meth:`stream` tells of single tokens."""
         self._decoding.search.stream = stream
-        phrases = [
-            [self._translator.limits.text_ids(phrase) for phrase in line.phrases]
-            for line in self._lines
-        ]
+        phrases = [[self._phrase_ids(phrase) for phrase in line.phrases] for line in self._lines]
         return self._translator.submit(
             self._ids,
             self._decoding,
@@ -73,27 +72,30 @@ class TextBatch:
         lines = (self._text(index, found[0]) for index, found in enumerate(hypotheses))
         return ["\n".join(next(lines) for _ in range(text.count("\n") + 1)) for text in self._texts]
 
-    def stream(self, pending: Pending) -> Iterator[str]:
+    def scored(self, hypotheses: Sequence[Sequence[Hypothesis]]) -> list[list[ScoredText]]:
+        """All hypotheses of each line, as text."""
+        return [
+            [ScoredText(self._text(index, one), one.score) for one in found]
+            for index, found in enumerate(hypotheses)
+        ]
+
+    def stream(self, pending: Pending) -> Generator[str, None, None]:
         """Pieces of the texts, one behind another, as soon as they are certain.
 
-        Lines come in order; what comes of the others meanwhile waits.
+        Lines come in order; what comes of the others meanwhile waits. Closing ends the search.
         """
-        try:
-            yield from self._stream(pending)
-        finally:
-            if pending.job is not None:
-                pending.job.cancel()
+        return ending(self._stream(pending), pending.cancel)
 
-    def _stream(self, pending: Pending) -> Iterator[str]:
+    def _stream(self, pending: Pending) -> Generator[str, None, None]:
         names = pending.sentences
         lines = {index: self._line_stream(index) for index in names}
         current = 0
-        while pending.job is not None and (events := pending.job.events()):
+        while events := pending.events():
             for event in events:
-                lines[names[event.sentence]].add(event.token)
+                lines[names[event.sentence]].add(event.step, event.token)
             while current < len(self._ids):
                 line = lines.get(current)
-                if line is not None and (piece := line.take()):
+                if piece := self._ending(current) if line is None else line.take():
                     yield piece
                 if line is not None and not line.done:
                     break
@@ -111,10 +113,10 @@ class TextBatch:
     def _line_stream(self, index: int) -> LineStream:
         """Words are certain one by one unless something is put in their place at the end."""
         line = self._lines[index]
-        ending = "\r" if line.source.endswith("\r") else ""
         return LineStream(
             lambda ids: _one_line(self._tokenizer.decode(ids)),
-            lambda text: line.restored(text) + ending,
+            lambda text: self._completed(index, text),
+            prefix=self._translator.forced_start(self._prefix, self._decoding),
             by_words=not line.placeholders,
             by_tokens=not self._decoding.options.replace_unknowns,
         )
@@ -132,17 +134,37 @@ class TextBatch:
 
     def _text(self, index: int, best: Hypothesis) -> str:
         """The translation of a line, as one line that ends as its source does."""
-        line = self._lines[index]
         ids = best.ids
         unknown = self._translator.limits.unknown_id()
         if self._decoding.options.replace_unknowns and unknown in ids:
             tokens = self._translator.tokens(
                 best, self._decoding, lambda: self._tokenizer.source_tokens(self._ids[index])
             )
+            # With return_end_token; `decode` leaves it out by itself.
+            ends = self._decoding.search.end_token_ids
+            if ids[-1] in ends and not self._tokenizer.decode(ids[-1:]):
+                tokens.pop()
             text = self._tokenizer.decode_tokens(tokens)
         else:
             text = self._tokenizer.decode(ids)
-        return _one_line(line.restored(text)) + ("\r" if line.source.endswith("\r") else "")
+        return self._completed(index, text)
+
+    def _completed(self, index: int, text: str) -> str:
+        return _one_line(self._lines[index].restored(text)) + self._ending(index)
+
+    def _ending(self, index: int) -> str:
+        r"""What a line keeps of "\r\n"."""
+        return "\r" if self._lines[index].source.endswith("\r") else ""
+
+    def _phrase_ids(self, phrase: str) -> list[int]:
+        limits = self._translator.limits
+        ids = limits.text_ids(phrase)
+        if not ids or limits.unknown_id() in ids:
+            raise OptionError(
+                f"glossary: the model's vocabulary cannot spell {phrase!r}; use glossary_mode "
+                "placeholders"
+            )
+        return ids
 
 
 def _one_line(text: str) -> str:

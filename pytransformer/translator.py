@@ -2,75 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from pytransformer import _native, files
-from pytransformer.batches import TokenBatches
-from pytransformer.compute_types import COMPUTE_TYPE
-from pytransformer.decoding import DecodingLimits
+from pytransformer import files
+from pytransformer.engine_owner import EngineOwner
 from pytransformer.errors import OptionError
-from pytransformer.glossary import Glossary, GlossaryMode
+from pytransformer.glossary import Glossary, GlossaryMode, check_mode
 from pytransformer.inputs import InputLengthError, Sentence, check_unicode, text_list
-from pytransformer.model_files import OpenModel, open_model
-from pytransformer.option_rules import Integer, check, option, option_infos
-from pytransformer.pending import AsyncResult, CompletionWatcher
+from pytransformer.pending import AsyncResult
 from pytransformer.results import (
     ExecutionStats,
     GenerationStepResult,
+    ScoredText,
     ScoringResult,
     TranslationResult,
 )
-from pytransformer.sentences import SentenceTranslator
+from pytransformer.settings import SETTINGS, THREADS, TranslatorSettings
+from pytransformer.streaming import in_event_loop
 from pytransformer.texts import TextBatch, TextOptions
-from pytransformer.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from pytransformer.attention import AttentionMaps
-    from pytransformer.shortlist import LexicalShortlist
 
 __all__ = ["SETTINGS", "THREADS", "InputLengthError", "Translator", "TranslatorSettings"]
 
-_MAX_THREADS = 1024
-THREADS = Integer(0, _MAX_THREADS)
-_SHORTLIST = Integer(0, 2**31 - 1)
 
-
-@dataclass(frozen=True)
-class TranslatorSettings:
-    """Settings of a translator as a whole, with the rules that they keep."""
-
-    compute_type: str = option(
-        COMPUTE_TYPE,
-        "number format of the weights: default is as stored, auto the fastest that costs at most "
-        "0.3 BLEU",
-        flags=("--compute-type",),
-    )
-    inter_threads: int = option(Integer(1, _MAX_THREADS), "sentences translated in parallel")
-    intra_threads: int = option(THREADS, "threads for each of them")
-    shortlist_first: int = option(
-        _SHORTLIST,
-        "with a shortlist: so many of the vocabulary's first tokens are always possible",
-        flags=("--shortlist-first",),
-    )
-    shortlist_best: int = option(
-        _SHORTLIST,
-        "with a shortlist: so many translations of each source token are possible",
-        flags=("--shortlist-best",),
-    )
-
-
-SETTINGS = option_infos(TranslatorSettings)
-
-
-class Translator:
+class Translator(EngineOwner):
     """Translates text with one model; its methods may be called from several threads at once.
 
     A sentence's translation does not depend on the sentences beside it, on the batch size or on
@@ -82,63 +44,6 @@ class Translator:
         >>> translator.translate("Ein Hund läuft durch den Schnee.", tgt_lang="en")
         'A dog runs through the snow.'
     """
-
-    def __init__(
-        self,
-        model: str | os.PathLike[str] | None = None,
-        *,
-        compute_type: str = "default",
-        inter_threads: int = 1,
-        intra_threads: int = 0,
-        shortlist: str | os.PathLike[str] | None = None,
-        shortlist_first: int = 100,
-        shortlist_best: int = 100,
-    ) -> None:
-        """Opens a model.
-
-        Args:
-            model: path of a checkpoint (a Hugging Face directory) or of a native model file; None
-                is the model that the package carries.
-            compute_type: number format of the weights: "float32", "bfloat16", "int8" or "int4".
-                "default" is as stored, in which a native file is mapped and shared with other
-                processes; any other type is converted in memory. "auto" is the fastest that costs
-                at most 0.3 BLEU: int8, but what is stored as int4 stays so. CTranslate2's
-                "int8_float32", "int8_float16" and "int8_bfloat16" mean "int8".
-            inter_threads: how many workers translate in parallel; they share the weights.
-            intra_threads: threads of each worker; 0 shares out the cores that this process may use
-                (by its affinity and its container's quota).
-            shortlist: a lexical shortlist in one of Marian's forms (docs/shortlists.md). Only the
-                tokens that it names for a source can then be generated, which is faster.
-            shortlist_first: so many of the vocabulary's first tokens are always possible.
-            shortlist_best: so many translations of each source token are possible.
-
-        Raises:
-            CheckpointError: the model cannot be read; names the file and what would be right.
-            OptionError: an unknown compute type or an impossible number of threads.
-        """
-        self._settings = _check_settings(
-            compute_type=compute_type,
-            inter_threads=inter_threads,
-            intra_threads=intra_threads,
-            shortlist_first=shortlist_first,
-            shortlist_best=shortlist_best,
-        )
-        self._shortlist = None if shortlist is None else os.path.abspath(os.fspath(shortlist))
-        # Where the process goes later must not change what a pickled translator opens.
-        self._path = None if model is None else os.path.abspath(os.fspath(model))
-        settings = self._settings
-        self._model = open_model(model, settings.compute_type)
-        cores_per_worker = _native.available_threads() // settings.inter_threads
-        self._engine = _native.Engine(
-            self._model.native,
-            settings.inter_threads,
-            settings.intra_threads or max(1, cores_per_worker),
-        )
-        self._sentences = SentenceTranslator(
-            self._model, self._engine, _open_shortlist(self._shortlist, self._model, settings)
-        )
-        self._batches = TokenBatches(self._sentences)
-        self._watcher = CompletionWatcher()
 
     @overload
     def translate(self, text: str, **arguments: Any) -> str: ...
@@ -192,6 +97,18 @@ class Translator:
         found = batch.join(batch.submit().hypotheses())
         return found[0] if isinstance(text, str) else found
 
+    def translate_n_best(self, lines: Iterable[str], **arguments: Any) -> list[list[ScoredText]]:
+        """The `num_hypotheses` best translations of each line, with their scores, best first.
+
+        Arguments and errors as in :meth:`translate`; a line that holds several is an OptionError.
+        """
+        texts = text_list([lines] if isinstance(lines, str) else lines)
+        for index, text in enumerate(texts):
+            if "\n" in text:
+                raise OptionError(f"line {index} holds a newline, expected single lines")
+        batch = self._text_batch(texts, **{**arguments, "return_scores": True})
+        return batch.scored(batch.submit().hypotheses())
+
     @overload
     def translate_async(self, text: str, **arguments: Any) -> AsyncResult[str]: ...
 
@@ -211,7 +128,7 @@ class Translator:
             found = batch.join(pending.hypotheses())
             return found[0] if isinstance(text, str) else found
 
-        return AsyncResult(pending.job, make_result, self._watcher)
+        return AsyncResult(pending, make_result, self._watcher)
 
     def translate_stream(self, text: str, **arguments: Any) -> Iterator[str]:
         """Yields the translation of a text piece by piece, each as soon as it is certain.
@@ -220,19 +137,17 @@ class Translator:
         pieces together are what :meth:`translate` returns. Arguments and errors as there; they are
         checked at once. A stream that is closed early ends the search.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text is {type(text).__name__}, expected a string")
-        batch = self._text_batch(text, **arguments)
+        batch = self._single_text(text, arguments)
         return batch.stream(batch.submit(stream=True))
 
-    async def translate_stream_async(self, text: str, **arguments: Any) -> AsyncIterator[str]:
-        """As :meth:`translate_stream`, for ``async for``."""
-        pieces = self.translate_stream(text, **arguments)
-        try:
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-                yield piece
-        finally:
-            pieces.close()  # type: ignore[attr-defined]
+    def translate_stream_async(self, text: str, **arguments: Any) -> AsyncIterator[str]:
+        """As :meth:`translate_stream`, for ``async for``.
+
+        A task that is cancelled while it waits for a piece ends the search.
+        """
+        batch = self._single_text(text, arguments)
+        pending = batch.submit(stream=True)
+        return in_event_loop(batch.stream(pending), pending.cancel)
 
     def translate_batch(
         self,
@@ -332,8 +247,8 @@ class Translator:
             "max_input_length": max_input_length,
         }
         if asynchronous:
-            return self._batches.score_async(source, target, options, offset, self._watcher)
-        return self._batches.score(source, target, options, offset)
+            return self._scorer.score_async(source, target, options, offset, self._watcher)
+        return self._scorer.score(source, target, options, offset)
 
     def score_iterable(
         self,
@@ -341,11 +256,17 @@ class Translator:
         target: Iterable[Sentence],
         max_batch_size: int = 64,
         batch_type: Literal["examples", "tokens"] = "examples",
-        **options: Any,
+        *,
+        max_input_length: int = 0,
+        offset: int = 0,
     ) -> Iterator[ScoringResult]:
         """Yields the scores of a stream of sentence pairs; arguments as in :meth:`score_batch`."""
-        options = {**options, "max_batch_size": max_batch_size, "batch_type": batch_type}
-        return self._batches.score_iterable(source, target, options, self.inter_threads)
+        options = {
+            "max_batch_size": max_batch_size,
+            "batch_type": batch_type,
+            "max_input_length": max_input_length,
+        }
+        return self._scorer.score_iterable(source, target, options, offset, self.inter_threads)
 
     def score_file(
         self,
@@ -377,9 +298,11 @@ class Translator:
     ) -> npt.NDArray[np.float32]:
         """The encoder's states [tokens, d_model] of a text, of tokens or of ids.
 
-        There is one for each token, the end token included.
+        There is one for each token, the end token included. Raises InputLengthError for a source
+        that is longer than the model's positions.
         """
-        return self._engine.encode(self._source_ids(source, src_lang, tgt_lang))
+        ids = self._source_ids(source, src_lang, tgt_lang)
+        return self._engine.encode(self._sentences.fitted(ids, 0, self._sentences.resolve({})))
 
     def attention(
         self,
@@ -401,16 +324,17 @@ class Translator:
         """
         from pytransformer.attention import AttentionMaps
 
-        source = self._source_ids(text, src_lang, tgt_lang)
         decoding = self._sentences.resolve(options)
+        source = self._sentences.fitted(self._source_ids(text, src_lang, tgt_lang), 0, decoding)
         end = decoding.search.end_token_ids[0]
         tokenizer = self._model.tokenizer
         if target is None:
             pending = self._sentences.submit([source], decoding, nothing=[])
             best = pending.hypotheses()[0][0]
             ids = [i for i in best.ids if i not in decoding.search.end_token_ids]
-            ids += [end] if best.reason != "length" else []
+            ids += [end] if best.reason == "end" else []
         else:
+            check_unicode(0, target)
             ids = [*tokenizer.target_ids(tokenizer.encode_target(target)), end]
         start = decoding.search.decoder_start_token_id
         maps = self._engine.attention(source, [start, *ids[:-1]])
@@ -420,72 +344,6 @@ class Translator:
             *maps,
             start_token=tokenizer.target_tokens([start])[0],
         )
-
-    @property
-    def limits(self) -> DecodingLimits:
-        """What the model says about options: defaults and bounds."""
-        return self._sentences.limits
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Turns text into tokens and ids, and back."""
-        return self._model.tokenizer
-
-    @property
-    def model_path(self) -> str:
-        """Path of the model."""
-        return self._model.path
-
-    @property
-    def family(self) -> str:
-        """Family of the model, such as "marian"."""
-        return self._model.family
-
-    @property
-    def source_languages(self) -> Sequence[str]:
-        """Languages that `src_lang` may name; empty where the model does not say."""
-        return self._model.tokenizer.source_languages
-
-    @property
-    def target_languages(self) -> Sequence[str]:
-        """Languages that `tgt_lang` may name; empty where the model does not say."""
-        return self._model.tokenizer.target_languages
-
-    @property
-    def num_parameters(self) -> int:
-        """Number of weights, those that pad rows to whole registers included."""
-        return self._model.native.num_parameters
-
-    @property
-    def compute_type(self) -> str:
-        """Number format of the matrices, or of most of them."""
-        return self._model.native.compute_type
-
-    @property
-    def isa(self) -> str:
-        """Instruction set in use, such as "avx2"."""
-        return self._engine.isa
-
-    @property
-    def inter_threads(self) -> int:
-        """Number of workers."""
-        return self._engine.inter_threads
-
-    @property
-    def intra_threads(self) -> int:
-        """Threads of each worker."""
-        return self._engine.intra_threads
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}({self.model_path!r}, compute_type={self.compute_type!r}, "
-            f"inter_threads={self.inter_threads}, intra_threads={self.intra_threads})"
-        )
-
-    def __reduce__(self) -> Any:
-        """Pickles path and settings, not weights: whoever opens it needs the same files."""
-        settings = {**dataclasses.asdict(self._settings), "shortlist": self._shortlist}
-        return _reopen, (type(self), self._path, settings)
 
     def _text_batch(
         self,
@@ -501,9 +359,18 @@ class Translator:
         texts = [text] if isinstance(text, str) else text_list(text)
         if target_prefix is not None and not isinstance(target_prefix, str):
             raise TypeError(f"target_prefix is {type(target_prefix).__name__}, expected a string")
+        check_mode(glossary_mode)
         terms = None if glossary is None else Glossary(glossary, glossary_mode)
+        decoding = self._sentences.resolve(options)
+        if terms is not None and decoding.draws:
+            raise OptionError("glossary does not go with sampling")
         asked = TextOptions(src_lang, tgt_lang, target_prefix, terms)
-        return TextBatch(self._sentences, texts, asked, self._sentences.resolve(options))
+        return TextBatch(self._sentences, texts, asked, decoding)
+
+    def _single_text(self, text: str, arguments: Mapping[str, Any]) -> TextBatch:
+        if not isinstance(text, str):
+            raise TypeError(f"text is {type(text).__name__}, expected a string")
+        return self._text_batch(text, **arguments)
 
     def _source_ids(
         self, source: str | Sentence, src_lang: str | None, tgt_lang: str | None
@@ -512,33 +379,3 @@ class Translator:
             return self._batches.source_ids([source])[0]
         check_unicode(0, source)
         return self._model.tokenizer.encode_ids(source, src_lang=src_lang, tgt_lang=tgt_lang)
-
-
-def _reopen(kind: type[Translator], path: str | None, settings: dict[str, Any]) -> Translator:
-    return kind(path, **settings)
-
-
-def _check_settings(**arguments: object) -> TranslatorSettings:
-    values, problems = check(SETTINGS, arguments)
-    if problems:
-        raise OptionError("; ".join(problems))
-    return TranslatorSettings(**values)
-
-
-def _open_shortlist(
-    path: str | None, model: OpenModel, settings: TranslatorSettings
-) -> LexicalShortlist | None:
-    if path is None:
-        return None
-    from pytransformer.shortlist import LexicalShortlist
-
-    tokenizer = model.tokenizer
-    return LexicalShortlist.load(
-        path,
-        lambda token: tokenizer.source_ids([token])[0],
-        lambda token: tokenizer.target_ids([token])[0],
-        source_size=model.spec.encoder.vocab_size,
-        target_size=model.spec.decoder.vocab_size,
-        first=settings.shortlist_first,
-        best=settings.shortlist_best,
-    )

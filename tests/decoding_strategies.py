@@ -100,7 +100,7 @@ _samples: st.SearchStrategy[Values] = st.fixed_dictionaries(
 
 @st.composite
 def _beams(draw: st.DrawFn) -> Values:
-    """Greedy search, beams, groups of beams; alternatives with each."""
+    """Greedy search, beams, groups of beams, alternatives."""
     groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
     size = draw(st.integers(1, 4))
     beam_size = groups * size
@@ -118,7 +118,7 @@ def _beams(draw: st.DrawFn) -> Values:
             "num_beam_groups": groups,
             "diversity_penalty": draw(st.sampled_from([0.0, 0.5, 3.0])),
         }
-    if draw(st.integers(0, 3)) == 0:
+    if groups == 1 and draw(st.integers(0, 3)) == 0:
         values |= {
             "return_alternatives": True,
             "num_hypotheses": draw(st.integers(1, 6)),

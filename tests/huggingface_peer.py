@@ -81,7 +81,7 @@ def generate(
     """
     end = model.generation_config.eos_token_id
     output = model.generate(
-        **_padded(model, sources),
+        **padded(model, sources),
         num_beams=search.beam_size,
         num_return_sequences=search.num_hypotheses,
         length_penalty=search.length_penalty,
@@ -164,7 +164,7 @@ def _parting(model: MarianMTModel, source: Sequence[int], a: list[int], b: list[
     return abs(float(step[first] - step[second]))
 
 
-def _padded(model: MarianMTModel, sources: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+def padded(model: MarianMTModel, sources: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
     longest = max(map(len, sources))
     padding = model.config.pad_token_id
     ids = [[*source, *[padding] * (longest - len(source))] for source in sources]

@@ -41,6 +41,9 @@ class ReferenceModel:
         self._spec = checkpoint.model
         self._tensors = {name: np.asarray(t, np.float64) for name, t in checkpoint.tensors.items()}
 
+        # Of the latest call, [heads, queries, keys], by the name of the sublayer.
+        self._weights: dict[str, Array] = {}
+
     def encode(self, source: Sequence[int]) -> Array:
         """States [tokens, d_model] of the encoder (section 3.1)."""
         stack = self._spec.encoder
@@ -66,6 +69,23 @@ class ReferenceModel:
         tied = self._spec.tied_output
         weight = self._embedding_name("decoder") if tied else "output.weight"
         return self._product(weight, x, "output.bias")
+
+    def attention(self, source: Sequence[int], target: Sequence[int]) -> tuple[Array, Array, Array]:
+        """The weights [layers, heads, queries, keys] in encoder, decoder and between them."""
+        self.logits(source, target)
+
+        def maps(side: str, stack: StackSpec, sublayer: str, queries: int, keys: int) -> Array:
+            layers = range(stack.num_layers)
+            found = [self._weights[f"{side}.layers.{i}.{sublayer}"] for i in layers]
+            return np.array(found).reshape(stack.num_layers, stack.num_heads, queries, keys)
+
+        encoder, decoder = self._spec.encoder, self._spec.decoder
+        m, n = len(source), len(target)
+        return (
+            maps("encoder", encoder, "self_attention", m, m),
+            maps("decoder", decoder, "self_attention", n, n),
+            maps("decoder", decoder, "cross_attention", n, m),
+        )
 
     def _embedding_name(self, side: str) -> str:
         return f"{'shared' if self._spec.shared_embedding else side}.embedding.weight"
@@ -132,13 +152,15 @@ class ReferenceModel:
         value = self._linear(f"{name}.value", states)
         if name.startswith("decoder."):
             key, value = self._rounding.cache(key), self._rounding.cache(value)
-        heads = []
+        heads, maps = [], []
         for head in range(stack.num_heads):
             columns = slice(head * stack.head_dim, (head + 1) * stack.head_dim)
             scores = query[:, columns] @ key[:, columns].T * stack.attention_scale
             if causal:  # section 3.2.3: no connection to what comes later
                 scores = np.where(np.tri(*scores.shape, dtype=bool), scores, -np.inf)
-            heads.append(reference.softmax(scores) @ value[:, columns])
+            maps.append(reference.softmax(scores))
+            heads.append(maps[-1] @ value[:, columns])
+        self._weights[name] = np.array(maps)
         return self._linear(f"{name}.output", np.concatenate(heads, axis=1))
 
     def _linear(self, name: str, x: Array) -> Array:

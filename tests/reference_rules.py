@@ -86,11 +86,20 @@ class ReferenceOptions:
             return ()
         return (self.forced_bos_id,)
 
+    @property
+    def root(self) -> Tokens:
+        """All that is forced behind the start token."""
+        return self.forced_prefix or self.first_forced
+
     def limit(self, source_length: int) -> int:
-        """Tokens of the longest hypothesis; `source_length` counts the source's end token."""
+        """Tokens of the longest hypothesis; `source_length` counts the source's end token.
+
+        What is forced has room whatever the source's length, and so has one token behind a prefix.
+        """
         limit = self.max_decoding_length
         if self.max_length_factor > 0:
-            limit = min(limit, max(1, math.ceil(self.max_length_factor * source_length)))
+            least = len(self.root) + max(1, sum(map(len, set(self.force_phrases))))
+            limit = min(limit, max(least, math.ceil(self.max_length_factor * source_length)))
         return limit
 
     def is_stopped_loop(self, tokens: Tokens) -> bool:
@@ -121,7 +130,7 @@ def contains(tokens: Sequence[int], phrase: Sequence[int]) -> bool:
 
 def missing(phrases: Sequence[Tokens], tokens: Tokens) -> int:
     """Tokens that the phrases still need, but for those of the one that is furthest."""
-    waiting = [phrase for phrase in phrases if not contains(tokens, phrase)]
+    waiting = [phrase for phrase in set(phrases) if not contains(tokens, phrase)]
     begun = [
         size
         for phrase in waiting
@@ -171,7 +180,7 @@ def broken_rules(
 
 def _forbidden_tokens(ids: Tokens, options: ReferenceOptions) -> list[str]:
     """The options that forbid one of the tokens that were free to choose."""
-    free = ids[len(options.forced_prefix or options.first_forced) :]
+    free = ids[len(options.root) :]
     history = (options.start_id, *ids[: len(ids) - len(free)])
     size = options.no_repeat_ngram_size
     broken = set()

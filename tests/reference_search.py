@@ -184,16 +184,22 @@ class _Sentence:
         size = options.no_repeat_ngram_size
         whole = (*history, token)
         repeats = 0 < size <= len(history) and contains(history, whole[-size:])
+        if missing(options.force_phrases, history[1:]) >= self.limit - len(history) + 1:
+            repeats = False  # what phrases need is all that has room; no other token comes here
         ends = any(whole[-len(sequence) :] == sequence for sequence in options.suppress_sequences)
         early = token in options.end_ids and len(history) - 1 < options.min_decoding_length
         return token in options.suppressed_ids or repeats or ends or early
 
     def _coverage(self, path: _Path) -> float:
-        """Over the steps of all tokens, those of the prefix and the end token included."""
+        """Over the steps of all tokens, those of the prefix and the end token included.
+
+        An end token that is forced comes without a step.
+        """
         if self.options.coverage_penalty == 0:
             return 0.0
         history = (self.options.start_id, *path.tokens)
-        steps = range(1, len(history) + path.ended)
+        by_itself = path.ended and len(path.tokens) < self.limit
+        steps = range(1, len(history) + by_itself)
         covered = sum((self.model.step(history[:i])[1] for i in steps), np.zeros(1))
         logs = np.log(np.minimum(1.0, covered[covered > 0]))
         return self.options.coverage_penalty * float(logs.sum())
@@ -252,11 +258,11 @@ class _Group:
 def beam_search(model: LanguageModel, options: ReferenceOptions) -> list[ReferenceHypothesis]:
     """The hypotheses that a search with these beams returns, best first."""
     sentence = _Sentence(model, options)
-    root = _Path(options.forced_prefix)
     if not options.return_alternatives:
+        root = _Path(options.forced_prefix)
         return _search_from(sentence, root)[: options.num_hypotheses]
     best: list[ReferenceHypothesis] = []
-    for path in _alternatives(sentence, root):
+    for path in _alternatives(sentence):
         halts = sentence.stops(path) or options.is_stopped_loop(path.tokens)
         found = [sentence.finished(path)] if halts else _search_from(sentence, path)
         best += found[:1]
@@ -280,7 +286,7 @@ def exhaustive(model: LanguageModel, options: ReferenceOptions) -> list[Referenc
     if not options.return_alternatives:
         return _best_first(hypothesis for _, hypothesis in found)
     best: list[ReferenceHypothesis] = []
-    for first in _alternatives(sentence, _Path(options.forced_prefix)):
+    for first in _alternatives(sentence):
         size = len(first.tokens)
         behind = [h for path, h in found if path.tokens[:size] == first.tokens]
         best += [sentence.finished(first)] if first.ended else _best_first(behind)[:1]
@@ -332,9 +338,12 @@ def _search_from(sentence: _Sentence, root: _Path) -> list[ReferenceHypothesis]:
     return _best_first(hypothesis for group in groups for hypothesis in group.finished)
 
 
-def _alternatives(sentence: _Sentence, root: _Path) -> list[_Path]:
-    """The root with each of the best next tokens, as far as they are probable enough."""
+def _alternatives(sentence: _Sentence) -> list[_Path]:
+    """What is forced with each of the best next tokens, as far as they are probable enough."""
     options = sentence.options
+    root = _Path(options.root)
+    if len(root.tokens) == sentence.limit:
+        return [root]
     paths = sorted(sentence.continuations(root, Counter()), key=lambda path: -path.rank)
     probabilities = np.exp(sentence.log_probabilities(root.tokens))
     least = options.min_alternative_expansion_prob

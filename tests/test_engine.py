@@ -265,13 +265,29 @@ def test_all_wrong_options_are_listed(engine: _native.Engine) -> None:
     wrong = {
         "beam_size": 0,
         "num_hypotheses": 0,
+        "patience": -1.0,
         "length_penalty": float("nan"),
+        "coverage_penalty": -1.0,
+        "repetition_penalty": 0.0,
+        "no_repeat_ngram_size": -1,
+        "num_beam_groups": 0,
+        "diversity_penalty": -1.0,
         "max_decoding_length": 70,
         "min_decoding_length": -1,
+        "max_length_factor": -1.0,
+        "prefix_bias_beta": 1.0,
+        "min_alternative_expansion_prob": 1.5,
+        "sampling_topk": -1,
+        "sampling_topp": 0.0,
+        "sampling_temperature": 0.0,
+        "attention_layer": 2,
+        "attention_heads": [3],
         "decoder_start_token_id": 61,
         "end_token_ids": [61],
-        "suppress_token_ids": [-1],
+        "forced_bos_token_id": 61,
         "forced_end_token_id": -2,
+        "suppress_token_ids": [-1],
+        "suppress_sequences": [[]],
         "max_batch_size": 0,
     }
     with pytest.raises(ValueError, match="beam_size = 0") as caught:
@@ -280,7 +296,7 @@ def test_all_wrong_options_are_listed(engine: _native.Engine) -> None:
     assert not missing
     with pytest.raises(ValueError, match="early_stopping"):
         search_options(START, early_stopping=3)
-    with pytest.raises(TypeError):
+    with pytest.raises(AttributeError, match="beam_width"):
         search_options(START, beam_width=3)
     assert run_search(engine, SOURCES[:1], search_options(START))
 

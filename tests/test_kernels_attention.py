@@ -117,6 +117,73 @@ def test_attention_over_cache_slots(kernels: Kernels, cache_type: str, data: st.
     assert_same_bits(y, again)
 
 
+def softmax_of(q: Floats, k: Array, scale: float) -> Array:
+    return reference.softmax(q.astype(np.float64) @ k.T * scale)
+
+
+@each_isa
+@each_cache
+@pytest.mark.parametrize(
+    ("queries", "keys", "dim"), [(1, 1, 16), (1, 40, 64), (7, 33, 32), (61, 3000, 80)]
+)
+def test_weights_of_attention(
+    kernels: Kernels, cache_type: str, queries: int, keys: int, dim: int
+) -> None:
+    """They are the softmax, and to ask for them changes nothing."""
+    q, k, v = numbers(1, queries, dim), numbers(2, keys, dim), numbers(3, keys, dim)
+    weights = np.full((queries, keys), np.nan, np.float32)
+    y = kernels.attention(q, k, v, dim**-0.5, cache_type, weights)
+    assert_same_bits(y, kernels.attention(q, k, v, dim**-0.5, cache_type))
+    expected = softmax_of(q, kept(cache_type, k), dim**-0.5)
+    np.testing.assert_allclose(weights, expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=2e-6)
+
+
+@each_isa
+@each_cache
+@pytest.mark.parametrize(("count", "dim"), [(1, 16), (16, 32), (33, 64), (70, 112)])
+def test_weights_over_cache_slots(kernels: Kernels, cache_type: str, count: int, dim: int) -> None:
+    """In the order of the slots, some of which may be the same."""
+    slots = np.random.default_rng(count).integers(0, 50, count).astype(np.int32)
+    q, k, v = numbers(1, dim), numbers(2, 50, dim), numbers(3, 50, dim)
+    weights = np.full(count, np.nan, np.float32)
+    y = kernels.attention_cached(q, k, v, slots, dim**-0.5, cache_type, weights)
+    assert_same_bits(y, kernels.attention_cached(q, k, v, slots, dim**-0.5, cache_type))
+    expected = softmax_of(q[None], kept(cache_type, k[slots]), dim**-0.5)[0]
+    np.testing.assert_allclose(weights, expected, rtol=1e-5, atol=1e-7)
+    assert weights.sum() == pytest.approx(1.0, abs=2e-6)
+
+
+@each_isa
+def test_places_for_weights_that_do_not_fit(kernels: Kernels) -> None:
+    q, k, slots = numbers(1, 2, 16), numbers(2, 5, 16), np.arange(5, dtype=np.int32)
+    for shape in [(2, 4), (3, 5)]:
+        with pytest.raises(ValueError, match="weights must be"):
+            kernels.attention(q, k, k, 1.0, "float32", np.zeros(shape, np.float32))
+    with pytest.raises(ValueError, match="weights must be"):
+        kernels.attention_cached(q[0], k, k, slots, 1.0, "float32", np.zeros(4, np.float32))
+
+
+@each_cache
+@pytest.mark.parametrize(("keys", "dim"), [(1, 16), (17, 32), (100, 64), (33, 112)])
+def test_weights_have_the_same_bits(cache_type: str, keys: int, dim: int) -> None:
+    q, k, v = numbers(1, 5, dim), numbers(2, keys, dim), numbers(3, keys, dim)
+    slots = np.arange(keys, dtype=np.int32)
+
+    def together(kernels: Kernels) -> Floats:
+        weights = np.empty((5, keys), np.float32)
+        kernels.attention(q, k, v, 0.125, cache_type, weights)
+        return weights
+
+    def cached(kernels: Kernels) -> Floats:
+        weights = np.empty(keys, np.float32)
+        kernels.attention_cached(q[0], k, v, slots, 0.125, cache_type, weights)
+        return weights
+
+    assert_same_on_fma_isas(together)
+    assert_same_on_fma_isas(cached)
+
+
 @each_cache
 @pytest.mark.parametrize(("keys", "dim"), [(1, 16), (17, 32), (100, 64), (33, 112)])
 def test_attention_has_the_same_bits(cache_type: str, keys: int, dim: int) -> None:

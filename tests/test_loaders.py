@@ -21,7 +21,8 @@ from checkpoints import (
     read_state,
     write_state,
 )
-from pytransformer import loaders
+from pytransformer import loaders, native
+from pytransformer.benchmark.native_to_huggingface import write_directory
 from pytransformer.errors import CheckpointError, UnsupportedModelError
 
 _PARTS = {
@@ -194,19 +195,58 @@ def test_generation_defaults(tmp_path: Path) -> None:
         "early_stopping": True,
         "max_length": 40,
         "min_length": 5,
-        "bad_words_ids": [[7], [3], [0]],
+        "bad_words_ids": [[7], [3], [0], [4, 5], [9], [4, 5], [0, 2]],
+        "eos_token_id": [0, 9, 0],
+        "forced_bos_token_id": 11,
+        "repetition_penalty": 1.3,
+        "no_repeat_ngram_size": 4,
     }
     make_marian(tmp_path, generation=generation)
     spec = loaders.load(tmp_path).generation
     pad = json.loads((tmp_path / "vocab.json").read_text())["<pad>"]
     assert spec.decoder_start_token_id == pad
     assert spec.end_token_id == spec.forced_end_token_id == 0
+    assert spec.more_end_token_ids == (9,)
+    assert spec.forced_bos_token_id == 11
+    assert spec.repetition_penalty == 1.3
+    assert spec.no_repeat_ngram_size == 4
     assert spec.beam_size == 6
     assert spec.length_penalty == 0.6
     assert spec.early_stopping is True
-    assert spec.suppress_token_ids == (3, 7)  # the end token as a bad word has no effect
+    assert spec.suppress_token_ids == (3, 7)  # an end token as a bad word has no effect
+    assert spec.suppress_sequences == ((4, 5), (0, 2))
     assert spec.max_decoding_length == 38  # without start token and forced end token
     assert spec.min_decoding_length == 4
+
+
+@pytest.mark.parametrize(
+    "generation",
+    [
+        {},
+        {"forced_eos_token_id": None, "max_length": 20},
+        {
+            "num_beams": 6,
+            "length_penalty": 0.6,
+            "early_stopping": "never",
+            "max_length": 40,
+            "min_length": 5,
+            "bad_words_ids": [[7], [3], [4, 5]],
+            "eos_token_id": [0, 9],
+            "forced_bos_token_id": 11,
+            "repetition_penalty": 1.3,
+            "no_repeat_ngram_size": 4,
+        },
+    ],
+    ids=["plain", "no-forced-end", "all"],
+)
+def test_generation_settings_survive_the_way_to_a_native_file_and_back(
+    tmp_path: Path, generation: dict[str, Any]
+) -> None:
+    make_marian(tmp_path / "model", generation=generation)
+    expected = loaders.load(tmp_path / "model").generation
+    native.write(loaders.load(tmp_path / "model"), tmp_path / "native")
+    write_directory(tmp_path / "native", tmp_path / "back")
+    assert loaders.load(tmp_path / "back").generation == expected
 
 
 @pytest.mark.parametrize(
@@ -247,7 +287,24 @@ def test_generation_settings_in_config_json(marian: MarianCheckpoint, tmp_path: 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("num_beams", 0), ("length_penalty", "x"), ("early_stopping", 3), ("max_length", [1])],
+    [
+        ("num_beams", 0),
+        ("length_penalty", "x"),
+        ("early_stopping", 3),
+        ("max_length", [1]),
+        ("repetition_penalty", 0),
+        ("repetition_penalty", -1.5),
+        ("no_repeat_ngram_size", 1.5),
+        ("no_repeat_ngram_size", -1),
+        ("bad_words_ids", [3]),
+        ("bad_words_ids", [[]]),
+        ("bad_words_ids", [["a", "b"]]),
+        ("suppress_tokens", 3),
+        ("forced_bos_token_id", "a"),
+        ("forced_bos_token_id", [3, 4]),
+        ("eos_token_id", [0, "a"]),
+        ("eos_token_id", True),
+    ],
 )
 def test_wrong_generation_setting(
     marian: MarianCheckpoint, tmp_path: Path, key: str, value: Any
@@ -258,19 +315,40 @@ def test_wrong_generation_setting(
         loaders.load(path)
 
 
-@pytest.mark.parametrize("key", ["decoder_start_token_id", "eos_token_id", "bad_words_ids"])
-def test_token_id_beyond_the_vocabulary(marian: MarianCheckpoint, tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("decoder_start_token_id", 9999),
+        ("eos_token_id", 9999),
+        ("eos_token_id", [0, 9999]),
+        ("forced_bos_token_id", 9999),
+        ("bad_words_ids", [[9999]]),
+        ("bad_words_ids", [[3, 9999]]),
+    ],
+)
+def test_token_id_beyond_the_vocabulary(
+    marian: MarianCheckpoint, tmp_path: Path, key: str, value: Any
+) -> None:
     path = copy_of(marian, tmp_path)
-    edit_json(path / "generation_config.json", {key: [[9999]] if key == "bad_words_ids" else 9999})
+    edit_json(path / "generation_config.json", {key: value})
     with pytest.raises(CheckpointError, match=key):
         loaders.load(path)
 
 
-@pytest.mark.parametrize("key", ["repetition_penalty", "no_repeat_ngram_size", "bad_words_ids"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("encoder_repetition_penalty", 1.5),
+        ("num_beam_groups", 2),
+        ("begin_suppress_tokens", [3]),
+        ("do_sample", True),
+        ("forced_eos_token_id", 3),  # which is no end token
+    ],
+)
 def test_unsupported_generation_settings_warn(
-    marian: MarianCheckpoint, tmp_path: Path, key: str
+    marian: MarianCheckpoint, tmp_path: Path, key: str, value: Any
 ) -> None:
     path = copy_of(marian, tmp_path)
-    edit_json(path / "generation_config.json", {key: [[3, 4]] if key == "bad_words_ids" else 3})
-    with pytest.warns(UserWarning, match="ignored"):
+    edit_json(path / "generation_config.json", {key: value})
+    with pytest.warns(UserWarning, match=f"ignored: {key}"):
         loaders.load(path)

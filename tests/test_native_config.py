@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,10 +11,10 @@ import numpy as np
 import pytest
 
 from checkpoints import MarianCheckpoint
-from native_images import config_of, config_text
-from pytransformer import loaders, native
+from native_images import config_of, config_text, image_of, stored_tensors
+from pytransformer import _native, loaders, native
 from pytransformer.errors import CheckpointError
-from pytransformer.model_spec import Checkpoint
+from pytransformer.model_spec import LATER, Checkpoint, GenerationSpec
 from pytransformer.native_header import read_config
 
 
@@ -67,15 +68,57 @@ def test_config_lacks_a_key_or_has_a_wrong_type(image: np.ndarray) -> None:
     paths = list(paths_in(config))
     assert len(paths) > 40
     for path in paths:
-        with pytest.raises(CheckpointError, match=str(path[-1])):
-            read_config(changed_at(config, path, None))
+        if path not in later_keys():
+            with pytest.raises(CheckpointError, match=str(path[-1])):
+                read_config(changed_at(config, path, None))
         with pytest.raises(CheckpointError, match=str(path[-1])):
             read_config(changed_at(config, path, [{}]))
+
+
+def later_keys() -> set[tuple[str, str]]:
+    """Those that the first files of this format lack."""
+    fields = dataclasses.fields(GenerationSpec)
+    return {("generation", field.name) for field in fields if field.metadata == LATER}
+
+
+def test_files_from_before_a_key_existed_mean_its_default(
+    image: np.ndarray, checkpoint: Checkpoint
+) -> None:
+    config = config_of(image)
+    for path in later_keys():
+        config["generation"].pop(path[-1])
+    assert len(later_keys()) == 5
+    generation = read_config(json.dumps(config))[2]
+    assert generation == checkpoint.generation
+    assert generation.more_end_token_ids == generation.suppress_sequences == ()
+    assert generation.forced_bos_token_id is None
+    assert generation.repetition_penalty == 1.0
+    assert generation.no_repeat_ngram_size == 0
+    old = image_of(json.dumps(config), stored_tensors(image))
+    text = json.loads(_native.Model.from_buffer(old, "old").config)
+    assert later_keys().isdisjoint(("generation", key) for key in text["generation"])
+
+
+def test_keys_that_came_later_survive_a_file(checkpoint: Checkpoint) -> None:
+    values = dataclasses.replace(
+        checkpoint.generation,
+        more_end_token_ids=(3, 4),
+        forced_bos_token_id=5,
+        repetition_penalty=1.5,
+        no_repeat_ngram_size=2,
+        suppress_sequences=((6, 7), (8, 9, 10)),
+    )
+    image = native.build_image(dataclasses.replace(checkpoint, generation=values))
+    assert read_config(config_text(image))[2] == values
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
+        (("generation", "more_end_token_ids"), 3),
+        (("generation", "forced_bos_token_id"), "3"),
+        (("generation", "repetition_penalty"), "1"),
+        (("generation", "suppress_sequences"), [3]),
         (("model", "encoder", "d_model"), True),
         (("model", "encoder", "d_model"), 1.0),
         (("model", "encoder", "activation"), "mish"),

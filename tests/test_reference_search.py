@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from transformers import LogitsProcessorList, MarianMTModel, TopKLogitsWarper, TopPLogitsWarper
 
 import huggingface_peer as peer
+from decoding_cases import COMPLETE, PADDING, SEARCHES, VOCABULARY, WIDE
 from decoding_strategies import Case, cases
-from huggingface_models import END, random_marian
+from huggingface_models import random_marian
+from huggingface_searches import search
 from pytransformer import _native
 from random_models import lively_checkpoint, make_engine, sentences
 from reference_rules import (
@@ -36,9 +37,6 @@ from reference_search import (
 )
 
 SCORE_TOLERANCE = 1e-4
-VOCABULARY = 23
-PADDING = VOCABULARY - 1  # starts translations too
-OTHER_END = 5
 
 
 class TableModel:
@@ -83,78 +81,6 @@ def marian_pair(
     )
 
 
-SEARCHES: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "forced-end": {"forced_end_id": END},
-    "one-token": {"max_decoding_length": 1},
-    "one-token-and-end": {"max_decoding_length": 1, "forced_end_id": END},
-    "stops-early": {"early_stopping": True},
-    "never-stops-early": {"early_stopping": "never", "forced_end_id": END},
-    "short": {"length_penalty": -0.7},
-    "sum": {"length_penalty": 0.0, "early_stopping": "never"},
-    "long": {"length_penalty": 2.5, "early_stopping": "never"},
-    "least-length": {"min_decoding_length": 6},
-    "one-length": {"min_decoding_length": 7, "max_decoding_length": 7},
-    "repeats-less": {"repetition_penalty": 1.8},
-    "repeats-more": {"repetition_penalty": 0.6},
-    "no-token-twice": {"no_repeat_ngram_size": 1},
-    "no-pair-twice": {"no_repeat_ngram_size": 2},
-    "no-triple-twice": {"no_repeat_ngram_size": 3, "min_decoding_length": 10},
-    "bad-words": {"suppressed_ids": (PADDING, 1, 7)},
-    "bad-sequences": {"suppress_sequences": ((PADDING, 2), (10, 5), (2, 4, 14), (7, END))},
-    "begins": {"forced_bos_id": 9},
-    "begins-with-a-bad-word": {"forced_bos_id": 9, "suppressed_ids": (PADDING, 9)},
-    "prefix": {"target_prefix": (4, 9, 11)},
-    "prefix-and-limits": {
-        "target_prefix": (4, 9, 4),
-        "min_decoding_length": 6,
-        "max_decoding_length": 9,
-        "forced_end_id": END,
-        "early_stopping": "never",
-        "repetition_penalty": 1.3,
-        "no_repeat_ngram_size": 2,
-        "suppress_sequences": ((9, 4, 7),),
-    },
-    "two-ends": {"end_ids": (END, OTHER_END)},
-    "two-ends-at-least-5": {"end_ids": (END, OTHER_END), "min_decoding_length": 5},
-}
-
-
-@torch.inference_mode()
-def generate(
-    model: MarianMTModel, source: list[int], options: ReferenceOptions
-) -> list[tuple[Tokens, bool, float]]:
-    """Ids, whether an end token came, and the score, which greedy search has not: nan."""
-    bad = [*([token] for token in options.suppressed_ids), *options.suppress_sequences]
-    output = model.generate(
-        input_ids=torch.tensor([source]),
-        decoder_input_ids=torch.tensor([[options.start_id, *options.target_prefix]]),
-        num_beams=options.beam_size,
-        num_return_sequences=options.num_hypotheses,
-        length_penalty=options.length_penalty,
-        early_stopping=options.early_stopping,
-        max_length=options.max_decoding_length + 1 + (options.forced_end_id is not None),
-        min_length=options.min_decoding_length + 1 if options.min_decoding_length else 0,
-        eos_token_id=list(options.end_ids),
-        forced_eos_token_id=options.forced_end_id,
-        forced_bos_token_id=options.forced_bos_id,
-        repetition_penalty=options.repetition_penalty,
-        no_repeat_ngram_size=options.no_repeat_ngram_size,
-        bad_words_ids=[list(words) for words in bad],
-        do_sample=False,
-        return_dict_in_generate=True,
-        output_scores=True,
-    )
-    rows = output.sequences.tolist()
-    scores = output.sequences_scores.tolist() if options.beam_size > 1 else [math.nan]
-    found = []
-    for row, score in zip(rows, scores, strict=True):
-        ends = [i for i, token in enumerate(row) if token in options.end_ids]
-        ids = row[1 : ends[0]] if ends else [token for token in row[1:] if token != PADDING]
-        found.append((tuple(ids), bool(ends), score))
-    return found
-
-
 @pytest.mark.parametrize("beam_size", [1, 2, 4])
 @pytest.mark.parametrize("name", SEARCHES)
 def test_searches_as_transformers(
@@ -165,9 +91,9 @@ def test_searches_as_transformers(
     options = ReferenceOptions(
         PADDING, beam_size=beam_size, num_hypotheses=min(beam_size, 3), **values
     )
-    for source in sentences(4, VOCABULARY, 1, 12, seed=5):
+    sources = sentences(4, VOCABULARY, 1, 12, seed=5)
+    for source, theirs in zip(sources, search(model, sources, options), strict=True):
         ours = beam_search(EngineModel(engine, source), options)
-        theirs = generate(model, source, options)
         for mine, (ids, ended, score) in zip(ours, theirs, strict=True):
             assert mine.ids == ids
             assert options.is_ended(mine, len(source)) == ended
@@ -204,59 +130,9 @@ def test_sampling_as_transformers(k: int, p: float, temperature: float) -> None:
         assert np.allclose(sampling_distribution(model, options, tokens), expected, atol=1e-12)
 
 
-# Every hypothesis of a vocabulary of 6 tokens fits in beams as wide as this.
-WIDE: dict[str, Any] = {"beam_size": 4000, "num_hypotheses": 4000, "max_decoding_length": 4}
-
-COMPLETE: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "forced-end": {"forced_end_id": 0, "length_penalty": 0.6},
-    "two-ends": {"end_ids": (0, 3), "min_decoding_length": 2},
-    "one-token": {"max_decoding_length": 1},
-    "coverage": {"coverage_penalty": 0.7},
-    "coverage-of-a-prefix": {"coverage_penalty": 0.7, "target_prefix": (2,), "forced_end_id": 0},
-    "few-are-kept": {"patience": 0.002, "early_stopping": "never", "length_penalty": 1.4},
-    "few-are-kept-of-a-sum": {"patience": 0.002, "early_stopping": "never", "length_penalty": 0.0},
-    "repeats-less": {"repetition_penalty": 1.6},
-    "no-pair-twice": {"no_repeat_ngram_size": 2, "target_prefix": (1,), "max_decoding_length": 5},
-    "bad-sequences": {"suppress_sequences": ((1, 2), (3, 1, 4), (2, 0)), "suppressed_ids": (5,)},
-    "no-end": {"suppressed_ids": (0, 4)},
-    "allowed": {"allowed_ids": (0, 2, 3, 5)},
-    "begins": {"forced_bos_id": 3, "suppressed_ids": (3,)},
-    "prefix": {"target_prefix": (4, 1), "max_decoding_length": 6},
-    "biased": {"target_prefix": (4, 1), "prefix_bias_beta": 0.4},
-    "biased-and-repeats-less": {
-        "target_prefix": (4, 4, 1),
-        "prefix_bias_beta": 0.8,
-        "repetition_penalty": 1.4,
-    },
-    "factor": {"max_length_factor": 0.75, "max_decoding_length": 9, "forced_end_id": 0},
-    "phrase": {"force_phrases": ((2, 1),)},
-    "phrases": {"force_phrases": ((2,), (1, 1)), "max_decoding_length": 5, "forced_end_id": 0},
-    "phrases-that-overlap": {"force_phrases": ((1, 2), (2, 3)), "max_decoding_length": 5},
-    "phrase-begun-in-the-prefix": {
-        "force_phrases": ((4, 1, 4),),
-        "target_prefix": (3, 4),
-        "max_decoding_length": 6,
-    },
-    "alternatives": {"return_alternatives": True, "num_hypotheses": 4},
-    "alternatives-with-the-end": {
-        "return_alternatives": True,
-        "num_hypotheses": 6,
-        "target_prefix": (2,),
-        "forced_end_id": 0,
-        "coverage_penalty": 0.3,
-    },
-    "probable-alternatives": {
-        "return_alternatives": True,
-        "num_hypotheses": 6,
-        "min_alternative_expansion_prob": 0.15,
-    },
-}
-
-
 @pytest.mark.parametrize("name", COMPLETE)
 def test_wide_beams_find_the_best_of_all(name: str) -> None:
-    found = set()
+    found: set[Tokens] = set()
     for seed in range(2):
         model = TableModel(seed)
         options = ReferenceOptions(model.start, **{**WIDE, **COMPLETE[name]})

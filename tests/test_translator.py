@@ -139,7 +139,13 @@ class TestTranslateBatch:
         found = translator.translate_batch(
             [empty, ["▁der"]], beam_size=2, num_hypotheses=2, return_scores=True
         )
-        assert found[0] == TranslationResult([[], []], [0.0, 0.0])
+        assert found[0] == TranslationResult(
+            [[], []],
+            [0.0, 0.0],
+            ids=[[], []],
+            log_probs=[[], []],
+            finish_reasons=["end", "end"],
+        )
         assert found[1].hypotheses[0]
 
     def test_results_keep_the_order(self, translator: Translator) -> None:
@@ -167,7 +173,8 @@ class TestTranslateBatch:
         assert {len(tokens) for tokens in result.hypotheses} <= {6, 7}
 
     @pytest.mark.parametrize(
-        "wrong", [None, "der Hund", ["der Hund"], [b"der"], [None], [[1, 2]], [["▁der", None]], [3]]
+        "wrong",
+        [None, "der Hund", ["der Hund"], [b"der"], [None], [["▁der", 2]], [["▁der", None]], [3]],
     )
     def test_what_is_no_list_of_tokens_is_refused(self, translator: Translator, wrong: Any) -> None:
         with pytest.raises(TypeError, match=r"expected lists of tokens \(str\)"):

@@ -95,16 +95,38 @@ void Batch::count() {
   for (const nn::StepRow& row : rows_) profile_.self_attention_keys += row.position + 1;
 }
 
-// Ends what callers no longer want: whole jobs, or single sentences where they are.
+// Ends what callers no longer want: whole jobs, or single sentences where they are. There are also
+// tasks that have nothing to do.
 void Batch::stop_and_drop() {
-  std::erase_if(active_, [](const auto& active) { return active->ticket.job->cancelled(); });
   for (const auto& active : active_) {
+    if (active->ticket.job->cancelled()) continue;
     const int32_t tokens = active->ticket.job->stops_after(active->ticket.index);
-    if (tokens < 0) continue;
-    active->task->stop(tokens);
-    finished_.push_back({active->ticket, active->task->take_result()});
+    if (tokens >= 0) active->task->stop(tokens);
+    if (active->task->done()) conclude(*active);
   }
-  std::erase_if(active_, [](const auto& active) { return active->task->done(); });
+  drop();
+}
+
+void Batch::drop() {
+  std::erase_if(active_, [](const auto& active) {
+    return active->task->done() || active->ticket.job->cancelled();
+  });
+}
+
+// Tells of what became certain, and takes the result if there is one. A sentence that fails fails
+// its job; the others go on.
+void Batch::conclude(Active& active) {
+  try {
+    if (active.ticket.job->options().stream) tell(active);
+    if (active.task->done()) finished_.push_back({active.ticket, active.task->take_result()});
+  } catch (...) {
+    fail(active);
+  }
+}
+
+void Batch::fail(const Active& active) {
+  active.ticket.job->fail(std::current_exception());
+  active.ticket.job->cancel();
 }
 
 void Batch::step() {
@@ -124,19 +146,13 @@ void Batch::advance() {
     try {
       active.task->advance(std::span(output_.candidates).subspan(first, count),
                            std::span(output_.log_sum).subspan(first, count));
-      if (active.ticket.job->options().stream) tell(active);
-      if (active.task->done()) {
-        finished_.push_back({active.ticket, active.task->take_result()});
-      }
     } catch (...) {
-      // A sentence that fails fails its job; the others go on.
-      active.ticket.job->fail(std::current_exception());
-      active.ticket.job->cancel();
+      fail(active);
+      continue;
     }
+    conclude(active);
   }
-  std::erase_if(active_, [](const auto& active) {
-    return active->task->done() || active->ticket.job->cancelled();
-  });
+  drop();
 }
 
 void Batch::tell(const Active& active) {

@@ -58,9 +58,12 @@ class Batch {
   void encode(std::span<Ticket> group);
   std::shared_ptr<const nn::Shortlist> shortlist(const Request& request) const;
   void stop_and_drop();
+  void drop();
   void gather();
   void count();
   void advance();
+  void conclude(Active& active);
+  static void fail(const Active& active);  // with the exception in flight
   static void tell(const Active& active);
 
   const nn::Model& model_;

@@ -32,6 +32,7 @@ struct Candidate {
   size_t beam;
   int32_t rank;  // among its beam's candidates
   int32_t token;
+  int32_t need;    // of the phrases behind this token
   float key;       // by which candidates are compared
   float score;     // of the hypothesis with this token
   float log_prob;  // of the token, as the model gives it

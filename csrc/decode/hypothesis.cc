@@ -79,17 +79,29 @@ void Search::enter(Group& group, Hypothesis hypothesis) const {
 // How much of the source the translation has looked at (Wu et al. 2016, "Google's Neural Machine
 // Translation System", section 7).
 float Search::coverage(const Beam& beam) const {
-  if (options_.coverage_penalty == 0) return 0.0f;
+  if (!records_coverage()) return 0.0f;
   std::vector<float> attended(request_.source.size(), 0.0f);
   for (const int32_t slot : beam.path) {
-    const std::vector<float>& attention = trellis_.node(slot).attention;
-    for (size_t i = 0; i < attended.size(); ++i) attended[i] += attention[i];
+    const std::vector<float>& coverage = trellis_.node(slot).coverage;
+    for (size_t i = 0; i < attended.size(); ++i) attended[i] += coverage[i];
   }
   float total = 0;
   for (const float share : attended) {
     if (share > 0) total += std::log(std::min(share, 1.0f));
   }
   return options_.coverage_penalty * total;
+}
+
+// What there is of a translation that is stopped before the model was asked.
+Hypothesis Search::nothing(size_t tokens) const {
+  Hypothesis hypothesis;
+  hypothesis.ids = forced_;
+  hypothesis.ids.resize(std::min(tokens, forced_.size()));
+  hypothesis.reason = FinishReason::stop;
+  if (options_.return_attention) {
+    hypothesis.attention.assign(hypothesis.ids.size() * request_.source.size(), 0.0f);
+  }
+  return hypothesis;
 }
 
 // Leaves the first `tokens` tokens, scored as if nothing followed them.

@@ -5,6 +5,7 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace pytransformer::decode {
 namespace {
@@ -14,24 +15,24 @@ class Faults {
  public:
   explicit Faults(int64_t vocab_size) : vocab_size_(vocab_size) {}
 
-  void require(bool holds, const std::string& what) {
-    if (!holds) text_ += (text_.empty() ? "" : "; ") + what;
+  void require(bool holds, std::string_view what) {
+    if (!holds) text_.append(text_.empty() ? "" : "; ").append(what);
   }
 
   void between(const char* name, int64_t value, int64_t least, int64_t most) {
-    require(value >= least && value <= most, std::string(name) + " = " + std::to_string(value) +
-                                                 " is not between " + std::to_string(least) +
-                                                 " and " + std::to_string(most));
+    if (value >= least && value <= most) return;
+    require(false, std::string(name) + " = " + std::to_string(value) + " is not between " +
+                       std::to_string(least) + " and " + std::to_string(most));
   }
 
   void within(const char* name, float value, float least, float most) {
-    require(value >= least && value <= most,
-            std::string(name) + " = " + std::to_string(value) + " is out of bounds");
+    if (value >= least && value <= most) return;
+    require(false, std::string(name) + " = " + std::to_string(value) + " is out of bounds");
   }
 
   void token(const char* name, int32_t id) {
-    require(id >= 0 && id < vocab_size_,
-            std::string(name) + " = " + std::to_string(id) + " is no token");
+    if (id >= 0 && id < vocab_size_) return;
+    require(false, std::string(name) + " = " + std::to_string(id) + " is no token");
   }
 
   void tokens(const char* name, const std::vector<int32_t>& ids) {
@@ -96,6 +97,11 @@ void validate(const SearchOptions& options, const nn::StackSpec& decoder) {
   faults.within("sampling_temperature", options.sampling_temperature,
                 std::numeric_limits<float>::min(), kMost);
   faults.require(!options.samples() || options.beam_size == 1, "sampling needs beam_size 1");
+  faults.require(
+      !options.return_alternatives ||
+          (!options.samples() && options.num_beam_groups == 1 && options.prefix_bias_beta == 0),
+      "return_alternatives goes neither with sampling nor with num_beam_groups nor with "
+      "prefix_bias_beta");
   faults.require(options.max_batch_size >= 1, "max_batch_size is less than 1");
   if (decoder.num_layers > 0) {
     faults.between("attention_layer", options.attention_layer, 0, decoder.num_layers - 1);
@@ -113,10 +119,10 @@ void validate(const Request& request, size_t index, const SearchOptions& options
   const nn::StackSpec& decoder = model.decoder;
   check_ids("source " + number, request.source, model.encoder);
   if (!request.target.empty()) check_ids("target " + number, request.target, decoder);
-  int64_t most = options.max_decoding_length;
-  if (options.score_targets) most = decoder.positions.reach();
-  for (const std::vector<int32_t>& phrase : request.force_phrases) {
-    check_ids("force_phrases " + number, phrase, decoder);
+  for (const auto* const phrases : {&request.force_phrases, &request.force_words}) {
+    for (const std::vector<int32_t>& phrase : *phrases) {
+      check_ids("force_phrases " + number, phrase, decoder);
+    }
   }
   if (request.allowed != nullptr) {
     const std::vector<int32_t>& allowed = *request.allowed;
@@ -125,7 +131,10 @@ void validate(const Request& request, size_t index, const SearchOptions& options
       throw std::invalid_argument("allowed tokens " + number + " are not ids in order");
     }
   }
-  if (static_cast<int64_t>(request.target.size()) >= most && !request.target.empty()) {
+  // What is scored needs room for itself, a prefix for one token more.
+  const int64_t most = options.max_decoding_length;
+  if (!options.score_targets && static_cast<int64_t>(request.target.size()) >= most &&
+      !request.target.empty()) {
     throw std::invalid_argument("target " + number + " has " +
                                 std::to_string(request.target.size()) +
                                 " tokens; there is room for fewer than " + std::to_string(most));

@@ -70,6 +70,9 @@ struct Request {
   std::vector<int32_t> source;  // end token included
   std::vector<int32_t> target;  // a prefix of the translation, or what is to be scored
   std::vector<std::vector<int32_t>> force_phrases;
+  // The same, but no token of `continuations`, which are in order, may follow at once.
+  std::vector<std::vector<int32_t>> force_words;
+  std::shared_ptr<const std::vector<int32_t>> continuations;
   // The only tokens that may be generated, in order; null for all of them.
   std::shared_ptr<const std::vector<int32_t>> allowed;
   uint64_t seed = 0;

@@ -41,12 +41,21 @@ class Search : public Task {
   // search.cc: the way from the start token to the result.
   void append_prefix(std::vector<nn::StepRow>& rows);
   void append_beam(Beam& beam, std::vector<nn::StepRow>& rows);
+  void read_token(Beam& beam);
   void add_row(const Beam& beam, size_t position, std::vector<nn::StepRow>& rows);
   void prepare_records(std::span<nn::StepRow> rows);
   void keep_records(std::span<const float> log_sums);
+  void keep_attention(int32_t layer, std::span<const int32_t> heads, size_t row,
+                      std::vector<float>& mean) const;
   void start_groups();
+  void finish_forced();
   void start_alternatives(const StepResult& result);
+  void start_alternative(Group& group, const Candidate& candidate);
+  Group make_group(int32_t beam_size, size_t index);
+  void close(Group& group);
   std::vector<int32_t> history(const Beam& beam) const;
+
+  // outcome.cc: what the search gives.
   int64_t common_tokens() const;
   const Hypothesis* best() const;
 
@@ -56,13 +65,13 @@ class Search : public Task {
   void collect(const Group& group, const StepResult& result);
   size_t considered(const Group& group) const;
   void collect_beam(const Group& group, size_t index, const StepResult& result);
-  bool enough_room(const Beam& beam, int32_t token) const;
+  int32_t need_behind(const Beam& beam, int32_t token);
   Candidate candidate(const Beam& beam, int32_t token, float logit, bool repeated,
                       float log_sum) const;
   void choose_by_chance(Group& group);
   void select(Group& group);
-  void extend(const Beam& parent, const Candidate& candidate, Phrases::Progress progress);
-  void finish_by_force(Group& group);
+  void extend(const Beam& parent, const Candidate& candidate);
+  void finish_at_limit(Group& group);
   void stop_loops(Group& group);
   bool can_improve(const Group& group) const;
 
@@ -74,9 +83,15 @@ class Search : public Task {
   float coverage(const Beam& beam) const;
   void add_records(Hypothesis& hypothesis, const Beam& beam) const;
   void shorten(Hypothesis& hypothesis, size_t tokens) const;
+  Hypothesis nothing(size_t tokens) const;
 
   size_t capacity(const Group& group) const;
   bool at_limit() const { return length_ >= limit_; }
+  // Whether an end token follows a hypothesis that may not grow.
+  bool forces_end() const { return options_.forced_end_token_id >= 0; }
+  // Whether nothing comes behind the tokens that are forced.
+  bool all_forced() const { return static_cast<int32_t>(forced_.size()) >= limit_; }
+  bool records_coverage() const;
   bool records_attention() const;
   bool draws_from_all() const;
   float normalised(float score, int32_t length) const;
@@ -100,18 +115,20 @@ class Search : public Task {
   std::vector<Group> groups_;
   bool started_ = false;
   bool done_ = false;
-  Translation result_;
+  Translation result_;  // of a search that was stopped before it had begun
 
   std::vector<Candidate> candidates_;
   std::vector<Beam> next_beams_;
   std::vector<WeightedToken> weighted_;
   std::vector<int32_t> wanted_;
   std::vector<int32_t> chosen_by_groups_;  // in this step, by those that came before
+  Phrases::Progress progress_;             // of the candidate that is looked at
 
   // Records of the step in progress, and their place in the trellis, by row.
   std::vector<int32_t> row_slots_;
-  std::vector<float> row_attention_;  // [heads, rows, source]
+  std::vector<float> row_attention_;  // [layers of the tap, heads, rows, source]
   std::vector<float> row_logits_;     // [rows, vocab_size]
+  std::vector<int32_t> all_heads_;
   nn::AttentionTap tap_ = {};
 
   int32_t told_ = 0;  // tokens that were told of by events

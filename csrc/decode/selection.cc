@@ -33,13 +33,17 @@ bool better(const Candidate& a, const Candidate& b) {
 void Search::set_aside(Beam& beam) {
   wanted_.clear();
   const int32_t need = phrases_.empty() ? 0 : phrases_.need(beam.phrases);
-  if (need > 0) phrases_.next_tokens(beam.phrases, wanted_);
+  if (need > 0) phrases_.matching_tokens(beam.phrases, wanted_);
   const bool required = need > limit_ - length_;
   const size_t next = beam.path.size() - 1;
   if (beam.follows_prefix) wanted_.push_back(request_.target[next]);
   const bool may_end = length_ > options_.min_decoding_length && need == 0;
   std::vector<int32_t> said;
   if (rules_.needs_history()) said = history(beam);
+  // Among the best candidates there might be none but those that go on with the word.
+  if (may_end && phrases_.word_may_go_on(beam.phrases)) {
+    wanted_.insert(wanted_.end(), options_.end_token_ids.begin(), options_.end_token_ids.end());
+  }
   rules_.collect(said, may_end, wanted_, required, beam.aside);
   beam.aside_ids.clear();
   for (const AsideToken& token : beam.aside) beam.aside_ids.push_back(token.id);
@@ -48,20 +52,14 @@ void Search::set_aside(Beam& beam) {
 
 void Search::advance_group(size_t index, const StepResult& result) {
   Group& group = groups_[index];
-  const bool forced = at_limit() && options_.forced_end_token_id >= 0;
   collect(group, result);
   if (options_.samples()) choose_by_chance(group);
   select(group);
   if (options_.stop_loops) stop_loops(group);
-  group.done = group.beams.empty() || !can_improve(group);
-  if (!group.done && forced) {
-    finish_by_force(group);
-    group.done = true;
-  }
+  const bool goes_on = !group.beams.empty() && can_improve(group);
+  if (goes_on && at_limit()) finish_at_limit(group);
   for (const Beam& beam : group.beams) chosen_by_groups_.push_back(beam.token);
-  if (!group.done) return;
-  for (const Beam& beam : group.beams) trellis_.release(beam.slot);
-  group.beams.clear();
+  if (!goes_on || at_limit()) close(group);
 }
 
 // All continuations of a group's beams that can matter, best first.
@@ -78,7 +76,7 @@ void Search::collect(const Group& group, const StepResult& result) {
 
 // How many candidates are looked at: enough that beams go on even if the best ones all end.
 size_t Search::considered(const Group& group) const {
-  if (single_ && !options_.return_alternatives) return 1;
+  if (single_ && started_) return 1;
   return (1 + options_.end_token_ids.size()) * static_cast<size_t>(group.beam_size);
 }
 
@@ -91,10 +89,13 @@ void Search::collect_beam(const Group& group, size_t index, const StepResult& re
     throw_not_finite();
   }
   const auto add = [&](int32_t token, float logit, bool repeated, int32_t rank) {
-    if (logit == -kInfinity || !enough_room(beam, token)) return;
+    if (logit == -kInfinity) return;
+    const int32_t need = phrases_.empty() ? 0 : need_behind(beam, token);
+    if (need > limit_ - length_) return;
     candidates_.push_back(candidate(beam, token, logit, repeated, log_sum));
     candidates_.back().beam = index;
     candidates_.back().rank = rank;
+    candidates_.back().need = need;
   };
   if (draws_from_all()) {
     const auto size = static_cast<size_t>(decoder_.vocab_size);
@@ -108,7 +109,9 @@ void Search::collect_beam(const Group& group, size_t index, const StepResult& re
       }
     }
   } else {
-    for (int32_t c = 0; c < top.count; ++c) add(top.ids[c], top.logits[c], false, c);
+    // There may be more, for the sake of others in the batch; they must not change anything here.
+    const int32_t count = std::min(top.count, candidates_needed());
+    for (int32_t c = 0; c < count; ++c) add(top.ids[c], top.logits[c], false, c);
   }
   for (size_t i = 0; i < beam.aside.size(); ++i) {
     if (not_a_logit(beam.aside_logits[i])) throw_not_finite();
@@ -119,12 +122,10 @@ void Search::collect_beam(const Group& group, size_t index, const StepResult& re
   if (candidates_.size() == before && beam.aside.empty() && phrases_.empty()) throw_not_finite();
 }
 
-// Whether what is required still fits behind this token.
-bool Search::enough_room(const Beam& beam, int32_t token) const {
-  if (phrases_.empty()) return true;
-  Phrases::Progress progress = beam.phrases;
-  phrases_.advance(progress, token);
-  return phrases_.need(progress) <= limit_ - length_;
+int32_t Search::need_behind(const Beam& beam, int32_t token) {
+  progress_ = beam.phrases;
+  phrases_.advance(progress_, token);
+  return phrases_.need(progress_);
 }
 
 // As in Hugging Face, greedy search changes logits, beam search log-probabilities.
@@ -146,7 +147,7 @@ Candidate Search::candidate(const Beam& beam, int32_t token, float logit, bool r
     value = next ? std::log((1 - beta) * std::exp(unbiased) + beta) : unbiased + std::log1p(-beta);
   }
   const float key = single_ ? value : beam.score + value;
-  return {0, 0, token, key, single_ ? beam.score + log_prob : key, log_prob};
+  return {0, 0, token, 0, key, single_ ? beam.score + log_prob : key, log_prob};
 }
 
 // Leaves the one candidate that was drawn.
@@ -169,15 +170,13 @@ void Search::choose_by_chance(Group& group) {
 void Search::select(Group& group) {
   const auto beam_size = static_cast<size_t>(group.beam_size);
   const size_t most = considered(group);
-  const bool last = at_limit() && options_.forced_end_token_id < 0;
+  const bool last = at_limit() && !forces_end();
   std::vector<size_t> seen(static_cast<size_t>(phrases_need_) + 1);
   std::vector<size_t> kept(seen.size());
   next_beams_.clear();
   for (const Candidate& candidate : candidates_) {
     const Beam& parent = group.beams[candidate.beam];
-    Phrases::Progress progress = parent.phrases;
-    phrases_.advance(progress, candidate.token);
-    const auto bank = static_cast<size_t>(phrases_need_ - phrases_.need(progress));
+    const auto bank = static_cast<size_t>(phrases_need_ - candidate.need);
     if (seen[bank] == most) continue;
     // Only the best beam_size may end; those behind them are there so that enough go on.
     const bool first = seen[bank]++ < beam_size;
@@ -186,14 +185,14 @@ void Search::select(Group& group) {
       if (first && bank + 1 == seen.size()) finish(group, candidate);
     } else if (kept[bank] < beam_size) {
       ++kept[bank];
-      extend(parent, candidate, std::move(progress));
+      extend(parent, candidate);
     }
   }
   for (const Beam& beam : group.beams) trellis_.release(beam.slot);
   group.beams.swap(next_beams_);
 }
 
-void Search::extend(const Beam& parent, const Candidate& candidate, Phrases::Progress progress) {
+void Search::extend(const Beam& parent, const Candidate& candidate) {
   trellis_.hold(parent.slot);
   Beam beam;
   beam.slot = parent.slot;
@@ -205,24 +204,27 @@ void Search::extend(const Beam& parent, const Candidate& candidate, Phrases::Pro
   const size_t place = parent.path.size() - 1;
   beam.follows_prefix = parent.follows_prefix && candidate.token == request_.target[place] &&
                         place + 1 < request_.target.size();
-  beam.phrases = std::move(progress);
+  beam.phrases = parent.phrases;
+  phrases_.advance(beam.phrases, candidate.token);
   next_beams_.push_back(std::move(beam));
 }
 
-// At the limit a forced end token follows the last token of every beam. Its probability counts as
+// At the limit every beam ends, with a forced end token if there is one. Its probability counts as
 // one, so the model need not be asked.
-void Search::finish_by_force(Group& group) {
+void Search::finish_at_limit(Group& group) {
   for (const Beam& beam : group.beams) {
-    if (phrases_.need(beam.phrases) == 0) finish(group, beam, FinishReason::end);
+    if (phrases_.need(beam.phrases) > 0) continue;
+    finish(group, beam, forces_end() ? FinishReason::end : FinishReason::length);
   }
 }
 
 void Search::stop_loops(Group& group) {
   std::erase_if(group.beams, [&](const Beam& beam) {
+    if (phrases_.need(beam.phrases) > 0) return false;
     std::vector<int32_t> said = history(beam);
     said.push_back(beam.token);
     if (!ends_in_loop(std::span(said).subspan(1))) return false;
-    if (phrases_.need(beam.phrases) == 0) finish(group, beam, FinishReason::loop);
+    finish(group, beam, FinishReason::loop);
     trellis_.release(beam.slot);
     return true;
   });
@@ -236,7 +238,7 @@ bool Search::can_improve(const Group& group) const {
   for (const Beam& beam : group.beams) best = std::max(best, beam.score);
   const bool may_grow =
       options_.early_stopping == EarlyStopping::never && options_.length_penalty > 0;
-  const int32_t longest = limit_ - unscored_ + (options_.forced_end_token_id >= 0 ? 1 : 0);
+  const int32_t longest = limit_ - unscored_ + (forces_end() ? 1 : 0);
   return normalised(best, may_grow ? longest : scored_length()) > group.finished.back().score;
 }
 

@@ -21,7 +21,8 @@ class Trellis {
     int32_t parent = -1;
     int32_t holds = 0;
     float log_prob = 0;            // of this token, given those before it
-    std::vector<float> attention;  // [source]
+    std::vector<float> attention;  // [source], of the layer and heads that the caller wants
+    std::vector<float> coverage;   // [source], of all heads of the last layer
     std::vector<float> logits;     // [vocab_size]: log-probabilities of what follows
   };
 

@@ -65,6 +65,26 @@ class Decoder {
             StepOutput& output);
 
  private:
+  // Some of an output layer's columns, and the tokens of the first and the last of them.
+  struct Tile {
+    int64_t first;
+    int64_t columns;
+    int32_t lowest;
+    int32_t highest;
+  };
+
+  // What a thread has made of one row in the tiles that are behind it.
+  struct RowReduction {
+    kernels::TopK top;
+    std::span<const int32_t> aside;  // those that may lie in tiles to come, and their logits
+    float* aside_logits;
+    float* logits;
+
+    bool has_aside(const Tile& tile) const {
+      return !aside.empty() && aside.front() <= tile.highest;
+    }
+  };
+
   // Rows that share one output layer: the model's, or that of a shortlist.
   struct Segment {
     const Linear* layer;
@@ -78,6 +98,9 @@ class Decoder {
       return ids.empty() ? static_cast<int32_t>(column) : ids[static_cast<size_t>(column)];
     }
     int64_t tiles() const { return (layer->panels() + kTilePanels - 1) / kTilePanels; }
+    Tile tile(int64_t index) const;
+    // Where in the tile a token stands that is not above the tile's highest; -1 if it does not.
+    int64_t column(const Tile& tile, int32_t token) const;
   };
 
   void self_attention(Pass& pass, int64_t layer);
@@ -95,15 +118,13 @@ class Decoder {
   void prepare_output(StepOutput& output);
   void output(Pass& pass, StepOutput& output);
   void convert_segments(Pass& pass);
-  void clear_candidates(const Thread& thread, const StepOutput& output);
-  void compute_tile(const Thread& thread, const Segment& segment, const kernels::Operand& x,
-                    int64_t tile, Rows logits) const;
-  void reduce_row(const Thread& thread, const Segment& segment, int64_t tile, int64_t row,
-                  float* logits, bool want_sum);
-  static void copy_logits(const Segment& segment, int64_t first, int64_t columns,
-                          const float* logits, float* to);
-  static void set_aside(const Segment& segment, int64_t first, int64_t columns, float* logits,
-                        const StepRow& step);
+  void start_rows(const Thread& thread, const StepOutput& output);
+  void compute_tiles(const Thread& thread, const Segment& segment, const kernels::Operand& x,
+                     Range tiles, bool want_sum);
+  static void reduce_row(const kernels::Table& kernels, const Segment& segment, const Tile& tile,
+                         float* logits, float* max, float* sum, RowReduction& row);
+  static void copy_logits(const Segment& segment, const Tile& tile, const float* logits, float* to);
+  static void set_aside(const Segment& segment, const Tile& tile, float* logits, RowReduction& row);
   void merge(const Thread& thread, const Segment& segment, StepOutput& output);
 
   const Model& model_;
@@ -124,7 +145,7 @@ class Decoder {
   GrowingBuffer<float> tile_sum_;
   std::vector<float> candidate_logits_;  // [threads, rows, num_candidates]
   std::vector<int32_t> candidate_ids_;
-  std::vector<kernels::TopK> tops_;  // [threads, rows]
+  std::vector<RowReduction> reductions_;  // [threads, rows]
 };
 
 }  // namespace pytransformer::nn

@@ -12,6 +12,20 @@ namespace pytransformer::nn {
 using kernels::Activation;
 using kernels::kLanes;
 
+Decoder::Tile Decoder::Segment::tile(int64_t index) const {
+  const int64_t first = index * kTilePanels * kLanes;
+  const int64_t columns = std::min(kTilePanels * kLanes, tokens - first);
+  return {first, columns, token(first), token(first + columns - 1)};
+}
+
+int64_t Decoder::Segment::column(const Tile& tile, int32_t token) const {
+  if (token < tile.lowest) return -1;
+  if (ids.empty()) return token - tile.first;
+  const auto mine = ids.subspan(static_cast<size_t>(tile.first), static_cast<size_t>(tile.columns));
+  const auto found = std::lower_bound(mine.begin(), mine.end(), token);
+  return found == mine.end() || *found != token ? -1 : found - mine.begin();
+}
+
 void Decoder::prepare_segments() {
   segments_.clear();
   most_tiles_ = 0;
@@ -47,7 +61,7 @@ void Decoder::prepare_output(StepOutput& output) {
   const auto capacity = static_cast<size_t>(output.num_candidates);
   candidate_logits_.resize(lists * capacity);
   candidate_ids_.resize(lists * capacity);
-  tops_.resize(lists);
+  reductions_.resize(lists);
   output.candidates.resize(rows_.size());
   output.log_sum.resize(rows_.size());
 }
@@ -61,9 +75,7 @@ void Decoder::output(Pass& pass, StepOutput& output) {
   } else {
     convert_segments(pass);
   }
-  clear_candidates(thread, output);
-  const Rows logits = {tile_.need(0) + thread.index() * buffers_->rows * kTilePanels * kLanes,
-                       kTilePanels * kLanes};
+  start_rows(thread, output);
   const Range mine = thread.slice(segments_.back().first_tile + segments_.back().tiles());
   for (const Segment& segment : segments_) {
     if (!single) {
@@ -71,12 +83,7 @@ void Decoder::output(Pass& pass, StepOutput& output) {
     }
     const int64_t begin = std::max<int64_t>(mine.begin - segment.first_tile, 0);
     const int64_t end = std::min(mine.end - segment.first_tile, segment.tiles());
-    for (int64_t tile = begin; tile < end; ++tile) {
-      compute_tile(thread, segment, x, tile, logits);
-      for (int64_t row = 0; row < segment.rows; ++row) {
-        reduce_row(thread, segment, tile, row, logits.row(row), output.want_log_sum);
-      }
-    }
+    compute_tiles(thread, segment, x, {begin, end}, output.want_log_sum);
   }
   thread.meet();
   for (const Segment& segment : segments_) merge(thread, segment, output);
@@ -95,84 +102,87 @@ void Decoder::convert_segments(Pass& pass) {
   thread.meet();
 }
 
-void Decoder::clear_candidates(const Thread& thread, const StepOutput& output) {
-  const auto count = static_cast<int64_t>(rows_.size());
-  for (int64_t row = 0; row < count; ++row) {
-    const int64_t list = (thread.index() * count + row) * output.num_candidates;
-    tops_[static_cast<size_t>(thread.index() * count + row)] = {
-        candidate_logits_.data() + list, candidate_ids_.data() + list, output.num_candidates, 0};
+void Decoder::start_rows(const Thread& thread, const StepOutput& output) {
+  const auto capacity = static_cast<size_t>(output.num_candidates);
+  size_t place = static_cast<size_t>(thread.index()) * rows_.size();
+  for (const StepRow& row : rows_) {
+    reductions_[place] = {{candidate_logits_.data() + place * capacity,
+                           candidate_ids_.data() + place * capacity, output.num_candidates, 0},
+                          row.aside,
+                          row.aside_logits,
+                          row.logits};
+    ++place;
   }
 }
 
-void Decoder::compute_tile(const Thread& thread, const Segment& segment, const kernels::Operand& x,
-                           int64_t tile, Rows logits) const {
-  const Linear& layer = *segment.layer;
-  const int64_t panel = tile * kTilePanels;
+// What the loop needs lies in local variables: each tile's weights drive all else from the cache.
+void Decoder::compute_tiles(const Thread& thread, const Segment& segment, const kernels::Operand& x,
+                            Range tiles, bool want_sum) {
+  const kernels::Table& kernels = thread.kernels();
+  const Linear layer = *segment.layer;
+  const int64_t first_row = segment.first_row;
+  const int64_t stride = most_tiles_;
+  float* const max = tile_max_.need(0) + first_row * stride;
+  float* const sum = want_sum ? tile_sum_.need(0) + first_row * stride : nullptr;
+  RowReduction* const rows = reductions_.data() + thread.index() * buffers_->rows + first_row;
   kernels::GemmArgs args = {};
   args.m = segment.rows;
   args.k = layer.inputs;
-  args.panels = std::min(kTilePanels, layer.panels() - panel);
   args.a = x;
-  args.b = layer.weight.from(panel);
-  args.c = logits.data;
-  args.ldc = logits.stride;
-  args.bias = layer.bias == nullptr ? nullptr : layer.bias + panel * kLanes;
+  args.c = tile_.need(0) + thread.index() * buffers_->rows * kTilePanels * kLanes;
+  args.ldc = kTilePanels * kLanes;
   args.activation = Activation::none;
-  thread.kernels().gemm(args);
-}
-
-// `row` counts from the segment's first; `logits` are those of the tile.
-void Decoder::reduce_row(const Thread& thread, const Segment& segment, int64_t tile, int64_t row,
-                         float* logits, bool want_sum) {
-  const int64_t index = segment.first_row + row;
-  const StepRow& step = rows_[static_cast<size_t>(index)];
-  const int64_t first = tile * kTilePanels * kLanes;
-  const int64_t columns = std::min(kTilePanels * kLanes, segment.tokens - first);
-  float* const max = tile_max_.need(0) + index * most_tiles_ + tile;
-  float* const sum = want_sum ? tile_sum_.need(0) + index * most_tiles_ + tile : nullptr;
-  kernels::TopK* const top = &tops_[static_cast<size_t>(thread.index() * buffers_->rows + index)];
-  const auto first_id = static_cast<int32_t>(first);
-  if (step.logits != nullptr) copy_logits(segment, first, columns, logits, step.logits);
-  const int32_t lowest = segment.token(first);
-  const int32_t highest = segment.token(first + columns - 1);
-  const std::span<const int32_t> aside = step.aside;
-  if (aside.empty() || aside.back() < lowest || aside.front() > highest) {
-    thread.kernels().reduce_logits(logits, columns, first_id, max, sum, top);
-    return;
+  for (int64_t i = tiles.begin; i < tiles.end; ++i) {
+    const int64_t panel = i * kTilePanels;
+    args.panels = std::min(kTilePanels, layer.panels() - panel);
+    args.b = layer.weight.from(panel);
+    args.bias = layer.bias == nullptr ? nullptr : layer.bias + panel * kLanes;
+    kernels.gemm(args);
+    const Tile tile = segment.tile(i);
+    for (int64_t row = 0; row < args.m; ++row) {
+      const int64_t place = row * stride + i;
+      reduce_row(kernels, segment, tile, args.c + row * args.ldc, max + place,
+                 sum == nullptr ? nullptr : sum + place, rows[row]);
+    }
   }
-  // Tokens that are set aside count in the sum.
-  if (want_sum) thread.kernels().reduce_logits(logits, columns, first_id, max, sum, nullptr);
-  set_aside(segment, first, columns, logits, step);
-  thread.kernels().reduce_logits(logits, columns, first_id, max, nullptr, top);
 }
 
-void Decoder::copy_logits(const Segment& segment, int64_t first, int64_t columns,
-                          const float* logits, float* to) {
+void Decoder::reduce_row(const kernels::Table& kernels, const Segment& segment, const Tile& tile,
+                         float* logits, float* max, float* sum, RowReduction& row) {
+  const auto first_id = static_cast<int32_t>(tile.first);
+  if (row.logits != nullptr) copy_logits(segment, tile, logits, row.logits);
+  if (row.has_aside(tile)) {
+    // Tokens that are set aside count in the sum.
+    if (sum != nullptr) {
+      kernels.reduce_logits(logits, tile.columns, first_id, max, sum, nullptr);
+      sum = nullptr;
+    }
+    set_aside(segment, tile, logits, row);
+  }
+  kernels.reduce_logits(logits, tile.columns, first_id, max, sum, &row.top);
+}
+
+void Decoder::copy_logits(const Segment& segment, const Tile& tile, const float* logits,
+                          float* to) {
   if (segment.ids.empty()) {
-    std::memcpy(to + first, logits, static_cast<size_t>(columns) * sizeof(float));
+    std::memcpy(to + tile.first, logits, static_cast<size_t>(tile.columns) * sizeof(float));
     return;
   }
-  for (int64_t i = 0; i < columns; ++i) to[segment.ids[static_cast<size_t>(first + i)]] = logits[i];
+  for (int64_t i = 0; i < tile.columns; ++i) to[segment.token(tile.first + i)] = logits[i];
 }
 
 // Takes tokens of this tile out of the running and hands over their logits.
-void Decoder::set_aside(const Segment& segment, int64_t first, int64_t columns, float* logits,
-                        const StepRow& step) {
-  const int32_t highest = segment.token(first + columns - 1);
-  auto place = std::lower_bound(step.aside.begin(), step.aside.end(), segment.token(first));
-  for (; place != step.aside.end() && *place <= highest; ++place) {
-    const int32_t token = *place;
-    int64_t column = token - first;
-    if (!segment.ids.empty()) {
-      const auto ids =
-          segment.ids.subspan(static_cast<size_t>(first), static_cast<size_t>(columns));
-      const auto found = std::lower_bound(ids.begin(), ids.end(), token);
-      if (found == ids.end() || *found != token) continue;
-      column = found - ids.begin();
-    }
-    step.aside_logits[place - step.aside.begin()] = logits[column];
+void Decoder::set_aside(const Segment& segment, const Tile& tile, float* logits,
+                        RowReduction& row) {
+  size_t done = 0;
+  for (; done < row.aside.size() && row.aside[done] <= tile.highest; ++done) {
+    const int64_t column = segment.column(tile, row.aside[done]);
+    if (column < 0) continue;
+    row.aside_logits[done] = logits[column];
     logits[column] = -std::numeric_limits<float>::infinity();
   }
+  row.aside = row.aside.subspan(done);
+  row.aside_logits += done;
 }
 
 // Rows are shared out; a row's lists of all threads are merged into the first thread's. The total
@@ -181,9 +191,10 @@ void Decoder::merge(const Thread& thread, const Segment& segment, StepOutput& ou
   const Range rows = thread.slice(segment.rows);
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     const int64_t row = segment.first_row + i;
-    kernels::TopK& best = tops_[static_cast<size_t>(row)];
+    kernels::TopK& best = reductions_[static_cast<size_t>(row)].top;
     for (int64_t other = 1; other < thread.count(); ++other) {
-      thread.kernels().merge_top(tops_[static_cast<size_t>(other * buffers_->rows + row)], &best);
+      const RowReduction& found = reductions_[static_cast<size_t>(other * buffers_->rows + row)];
+      thread.kernels().merge_top(found.top, &best);
     }
     if (!segment.ids.empty()) {
       for (int32_t c = 0; c < best.count; ++c) {

@@ -1,23 +1,38 @@
 #include "nn/shortlist.h"
 
-#include <cstring>
+#include <algorithm>
 #include <utility>
 
 namespace pytransformer::nn {
 
 using kernels::kLanes;
-using kernels::kLineBytes;
 using kernels::Panels;
 
 namespace {
 
-// Bytes of one output in a line of a panel, whatever the number format.
-constexpr int64_t kWordBytes = kLineBytes / kLanes;
+// One output in a line of weights, whatever the number format.
+using Word32 = uint32_t;
+static_assert(kernels::kLineBytes == kLanes * sizeof(Word32));
 
-// Copies one output's column: `lines` times `bytes` bytes, the lines kLanes * bytes apart.
-void copy_column(const std::byte* from, std::byte* to, int64_t lines, int64_t bytes) {
-  for (int64_t i = 0; i < lines; ++i) {
-    std::memcpy(to + i * kLanes * bytes, from + i * kLanes * bytes, static_cast<size_t>(bytes));
+// Columns that are asked for before they are read: they lie anywhere, so no hardware foresees them.
+constexpr size_t kColumnsAhead = 2;
+
+// Writes the columns `ids` of a matrix in panels, each panel made of lines of kLanes words.
+template <typename Word>
+void gather(const std::byte* panels, int64_t panel_bytes, std::span<const int32_t> ids,
+            std::byte* to) {
+  const auto stride = panel_bytes / static_cast<int64_t>(sizeof(Word));
+  const auto place = [&](int64_t id) { return id / kLanes * stride + id % kLanes; };
+  const auto* const all = reinterpret_cast<const Word*>(panels);
+  auto* const gathered = reinterpret_cast<Word*>(to);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const Word* const from = all + place(ids[i]);
+    const Word* const ahead = all + place(ids[std::min(i + kColumnsAhead, ids.size() - 1)]);
+    Word* const column = gathered + place(static_cast<int64_t>(i));
+    for (int64_t word = 0; word < stride; word += kLanes) {
+      __builtin_prefetch(ahead + word);
+      column[word] = from[word];
+    }
   }
 }
 
@@ -38,27 +53,17 @@ void Shortlist::gather_weights(const Panels& all) {
   weights_ =
       simd::AlignedBuffer<std::byte>::zeros(static_cast<size_t>(layer_.panels() * all.panel_bytes));
   layer_.weight.data = weights_.data();
-  for (size_t i = 0; i < ids_.size(); ++i) {
-    const int64_t from = ids_[i];
-    const auto to = static_cast<int64_t>(i);
-    copy_column(all.from(from / kLanes).data + from % kLanes * kWordBytes,
-                weights_.data() + to / kLanes * all.panel_bytes + to % kLanes * kWordBytes,
-                all.panel_bytes / kLineBytes, kWordBytes);
-  }
+  gather<Word32>(all.data, all.panel_bytes, ids_, weights_.data());
 }
 
 void Shortlist::gather_scales(const Panels& all) {
   scales_ =
       simd::AlignedBuffer<std::byte>::zeros(static_cast<size_t>(layer_.panels() * all.scale_bytes));
   layer_.weight.scales = scales_.data();
-  // int8: one float for each output; int4: one bfloat16 for each output and group.
-  const int64_t bytes = all.type == kernels::ComputeType::int8 ? 4 : 2;
-  for (size_t i = 0; i < ids_.size(); ++i) {
-    const int64_t from = ids_[i];
-    const auto to = static_cast<int64_t>(i);
-    copy_column(all.scales + from / kLanes * all.scale_bytes + from % kLanes * bytes,
-                scales_.data() + to / kLanes * all.scale_bytes + to % kLanes * bytes,
-                all.scale_bytes / (kLanes * bytes), bytes);
+  if (all.type == kernels::ComputeType::int8) {
+    gather<float>(all.scales, all.scale_bytes, ids_, scales_.data());
+  } else {
+    gather<uint16_t>(all.scales, all.scale_bytes, ids_, scales_.data());
   }
 }
 

@@ -27,9 +27,16 @@ struct TokenList {
 };
 
 Request make_request(Ids source, Ids target, std::vector<Ids> force_phrases,
-                     const TokenList* allowed, uint64_t seed) {
-  return {std::move(source), std::move(target), std::move(force_phrases),
-          allowed == nullptr ? nullptr : allowed->ids, seed};
+                     const TokenList* allowed, uint64_t seed, std::vector<Ids> force_words,
+                     const TokenList* continuations) {
+  const auto ids = [](const TokenList* list) { return list == nullptr ? nullptr : list->ids; };
+  return {std::move(source),
+          std::move(target),
+          std::move(force_phrases),
+          std::move(force_words),
+          ids(continuations),
+          ids(allowed),
+          seed};
 }
 
 void set_early_stopping(SearchOptions& options, int32_t value) {
@@ -50,9 +57,11 @@ void bind_requests(py::module_& module) {
   py::class_<Request>(module, "Request")
       .def(py::init(&make_request), py::arg("source"), py::arg("target") = Ids(),
            py::arg("force_phrases") = std::vector<Ids>(), py::arg("allowed") = py::none(),
-           py::arg("seed") = 0);
+           py::arg("seed") = 0, py::arg("force_words") = std::vector<Ids>(),
+           py::arg("continuations") = py::none());
   py::class_<SearchOptions>(module, "SearchOptions")
       .def(py::init<>())
+      .def(py::init<const SearchOptions&>(), py::arg("other"))
       .def_property("early_stopping", &get_early_stopping, &set_early_stopping)
 #define PYTRANSFORMER_FIELD(name) def_readwrite(#name, &SearchOptions::name)
       .PYTRANSFORMER_FIELD(score_targets)

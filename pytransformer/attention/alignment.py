@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytransformer.errors import OptionError
-
-_UNDERLINE = "▁"  # sentencepiece's mark of a space
-_LANGUAGE = re.compile(r">>.+<<", re.DOTALL)
+from pytransformer.words import word_slices, word_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,30 +54,18 @@ def align(
     if threshold is not None and not 0 <= threshold <= 1:
         raise OptionError(f"threshold is {threshold}, expected a number from 0 to 1")
     end = source_tokens[-1]
-    sources = _words(source_tokens, end)
-    targets = _words(target_tokens, end)
+    sources = word_slices(source_tokens, end)
+    targets = word_slices(target_tokens, end)
     weights = np.zeros((len(targets), len(sources)), np.float32)
     for row, target in enumerate(targets):
         for column, source in enumerate(sources):
             weights[row, column] = attention[target, source].sum(axis=1).mean()
     return Alignment(
-        [_text(source_tokens[word]) for word in sources],
-        [_text(target_tokens[word]) for word in targets],
+        [word_text(source_tokens[word]) for word in sources],
+        [word_text(target_tokens[word]) for word in targets],
         weights,
         _links(weights, threshold),
     )
-
-
-def _words(tokens: Sequence[str], end: str) -> list[slice]:
-    """The pieces of each word."""
-    stop = len(tokens) - (tokens[-1] == end)
-    first = 1 if _LANGUAGE.fullmatch(tokens[0]) else 0
-    starts = [i for i in range(first, stop) if i == first or tokens[i].startswith(_UNDERLINE)]
-    return [slice(*pair) for pair in zip(starts, [*starts, stop][1:], strict=True)]
-
-
-def _text(pieces: Sequence[str]) -> str:
-    return "".join(pieces).removeprefix(_UNDERLINE)
 
 
 def _links(weights: npt.NDArray[np.float32], threshold: float | None) -> list[tuple[int, int]]:

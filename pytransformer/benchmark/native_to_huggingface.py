@@ -193,17 +193,26 @@ def _config(config: dict[str, Any]) -> dict[str, Any]:
 def _generation(config: dict[str, Any]) -> dict[str, Any]:
     ours = config["generation"]
     forced = ours["forced_end_token_id"]
+    # Older files lack some of them.
+    more_ends = ours.get("more_end_token_ids", [])
+    words = [[token] for token in ours["suppress_token_ids"]]
+    words += ours.get("suppress_sequences", [])
+    shortest = ours["min_decoding_length"]
     return {
         "decoder_start_token_id": ours["decoder_start_token_id"],
         "pad_token_id": ours["decoder_start_token_id"],
-        "eos_token_id": ours["end_token_id"],
+        "eos_token_id": [ours["end_token_id"], *more_ends] if more_ends else ours["end_token_id"],
+        "forced_bos_token_id": ours.get("forced_bos_token_id"),
         "forced_eos_token_id": forced,
-        "bad_words_ids": [[token] for token in ours["suppress_token_ids"]] or None,
+        "bad_words_ids": words or None,
         # There, lengths count the start token and the end token.
         "max_length": ours["max_decoding_length"] + (1 if forced is None else 2),
+        "min_length": shortest + 1 if shortest else 0,
         "num_beams": ours["beam_size"],
         "length_penalty": ours["length_penalty"],
         "early_stopping": ours["early_stopping"],
+        "repetition_penalty": ours.get("repetition_penalty", 1.0),
+        "no_repeat_ngram_size": ours.get("no_repeat_ngram_size", 0),
     }
 
 

@@ -1,4 +1,4 @@
-"""The command line: `pytransformer translate`, `convert`, `attention`, `bench` and others."""
+"""The command line: `pytransformer translate`, `score`, `convert`, `attention` and others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import pytransformer
-from pytransformer.cli import attention, bench, convert, info, positions, shortlist, translate
+from pytransformer.cli import (
+    attention,
+    bench,
+    convert,
+    info,
+    positions,
+    score,
+    shortlist,
+    translate,
+)
 
 EXIT_USER_ERROR = 2
 # As a shell reports a program that ended by the signal: 128 + its number.
@@ -58,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     version = f"%(prog)s {pytransformer.__version__}"
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (translate, convert, shortlist, attention, positions, info, bench):
+    for command in (translate, score, convert, shortlist, attention, positions, info, bench):
         command.add_parser(commands)
     return parser
 

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from pytransformer.option_rules import OptionInfo, Rule
+from pytransformer.option_rules import FLAG, OptionInfo, Rule
+from pytransformer.settings import THREADS
 
 
 class _Parser(Protocol):
@@ -16,17 +17,26 @@ class _Parser(Protocol):
 
 
 def add_flags(parser: _Parser, infos: Mapping[str, OptionInfo]) -> None:
-    """Adds a flag for each option that has one; its value is None where it is not given."""
+    """Adds a flag for each option that has one; its value is None where it is not given.
+
+    A switch ``--name`` has a ``--no-name`` beside it. A flag for a list may be given several times.
+    """
     for name, info in infos.items():
-        if info.flags:
+        if not info.flags:
+            continue
+        if info.rule is FLAG:
             parser.add_argument(
-                *info.flags,
-                dest=name,
-                action="append" if info.rule.several else "store",
-                type=_reader(info.rule),
-                metavar=info.rule.metavar,
-                help=info.help,
+                *info.flags, dest=name, action=argparse.BooleanOptionalAction, help=info.help
             )
+            continue
+        parser.add_argument(
+            *info.flags,
+            dest=name,
+            action="append" if info.rule.several else "store",
+            type=read_as(info.rule),
+            metavar=info.rule.metavar,
+            help=info.help + "; may be given several times" * info.rule.several,
+        )
 
 
 def given(arguments: argparse.Namespace, infos: Mapping[str, OptionInfo]) -> dict[str, Any]:
@@ -35,7 +45,7 @@ def given(arguments: argparse.Namespace, infos: Mapping[str, OptionInfo]) -> dic
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _reader(rule: Rule) -> Callable[[str], object]:
+def read_as(rule: Rule) -> Callable[[str], object]:
     """Reads an argument for a rule; what cannot be read stays text, for the rule to refuse."""
 
     def read(text: str) -> object:
@@ -45,3 +55,11 @@ def _reader(rule: Rule) -> Callable[[str], object]:
             return text
 
     return read
+
+
+def thread_count(text: str) -> int:
+    """Reads a number of threads."""
+    try:
+        return THREADS.convert(THREADS.parse(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected {THREADS.expected}") from None

@@ -21,6 +21,10 @@ look at. By default it prints which word of TEXT each word of the translation lo
 and heads are counted from 0, or from -1, the last, down."""
 
 
+# All tokens are looked at, so a shortlist would do nothing.
+_SETTINGS = {"compute_type": SETTINGS["compute_type"]}
+
+
 def add_parser(commands: Any) -> None:
     """Declares the command."""
     parser: argparse.ArgumentParser = commands.add_parser(
@@ -34,7 +38,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--from", dest="src_lang", metavar="LANG", help="language of the text")
     parser.add_argument("--to", dest="tgt_lang", metavar="LANG", help="language to translate to")
     parser.add_argument("--target", metavar="TEXT", help="a translation to look at instead")
-    add_flags(parser, SETTINGS)
+    add_flags(parser, _SETTINGS)
     _add_views(parser)
     decoding = parser.add_argument_group("decoding", "By default as the model's checkpoint says.")
     add_flags(decoding, OPTIONS)
@@ -43,7 +47,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Shows attention; what can be wrong with a file is found before the model is opened."""
     _check(arguments)
-    translator = Translator(arguments.model, **given(arguments, SETTINGS))
+    translator = Translator(arguments.model, **given(arguments, _SETTINGS))
     maps = translator.attention(
         arguments.text,
         target=arguments.target,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pytransformer.cli.outputs import check_output
 from pytransformer.errors import OptionError
 from pytransformer.option_rules import Integer
 
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise OptionError("give either MODEL or --shape, not both")
     for output in (arguments.json, arguments.plot):
         if output is not None and output != "-":
-            _check_output(output)
+            check_output(output)
 
     from pytransformer.benchmark import peers, report, session
 
@@ -160,17 +160,6 @@ def _integer(rule: Integer) -> Callable[[str], int]:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _check_output(path: str) -> None:
-    """Makes sure, as far as can be known, that a file can be written at the end."""
-    folder = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path):
-        raise OptionError(f"{path}: is a directory, expected the name of a file")
-    if not os.path.isdir(folder):
-        raise OptionError(f"{folder}: no such directory")
-    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
-        raise OptionError(f"{path}: not writable")
 
 
 def _write_json(path: str, values: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
+from pytransformer.cli.outputs import check_output
 from pytransformer.cli.progress import Progress
 from pytransformer.errors import OptionError
 from pytransformer.model_files import open_model
@@ -127,17 +128,10 @@ def _reader(rule: Integer | Number) -> Callable[[str], object]:
 def _check_output(arguments: argparse.Namespace) -> None:
     """Makes sure, as far as can be known, that OUT can be written at the end."""
     output: str = arguments.output
-    folder = os.path.dirname(os.path.abspath(output))
     if os.path.exists(output) and not os.path.isfile(output):
         # Renaming onto a device would replace it.
         raise OptionError(f"{output}: exists and is not a file, expected the name of a file")
-    if not os.path.isdir(folder):
-        raise OptionError(f"{folder}: no such directory")
-    if not os.access(folder, os.W_OK):
-        raise OptionError(f"{folder}: not writable")
-    for path in (arguments.source, arguments.target):
-        if os.path.exists(output) and os.path.samefile(path, output):
-            raise OptionError(f"{output}: is an input too; writing would destroy it")
+    check_output(output, (arguments.source, arguments.target))
 
 
 def _tokenizers(arguments: argparse.Namespace) -> tuple[_Tokens, _Tokens]:

@@ -11,16 +11,22 @@ import sys
 from typing import Any, BinaryIO, TextIO
 
 from pytransformer import _native
-from pytransformer.cli.arguments import add_flags, given
+from pytransformer.cli.arguments import add_flags, given, read_as, thread_count
+from pytransformer.cli.glossary_file import read_glossary
 from pytransformer.cli.lines import LineReader
 from pytransformer.cli.progress import Progress
 from pytransformer.errors import OptionError
+from pytransformer.glossary import MODES
+from pytransformer.inputs import InputLengthError
 from pytransformer.options import OPTIONS
-from pytransformer.translator import SETTINGS, THREADS, InputLengthError, Translator
+from pytransformer.settings import SETTINGS
+from pytransformer.translator import Translator
 
 _DESCRIPTION = """\
 Translates each TEXT, or each line of a file or of stdin, to one line of UTF-8. Lines are translated
-in order and written as soon as they are ready, also to --output; empty ones stay empty."""
+in order and written as soon as they are ready, also to --output; empty ones stay empty. With
+--n-best, a line is "number ||| translation ||| score", and numbers of lines begin with 0; with
+--scores alone, it is "score ||| translation"."""
 
 # Lines per chunk of input: results of a file start to appear after the first few, and chunks then
 # grow so that the end of one, where the batch runs empty, weighs little.
@@ -44,11 +50,32 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--output", metavar="FILE", help="write lines to FILE, not to stdout")
     parser.add_argument(
         "--threads",
-        type=_thread_count,
+        type=thread_count,
         metavar="N",
         default=0,
         help="cores to use; 0, the default, means all that this process may use",
     )
+    parser.add_argument("--scores", action="store_true", help="write scores beside translations")
+    parser.add_argument(
+        "--n-best",
+        dest="num_hypotheses",
+        metavar="N",
+        type=read_as(OPTIONS["num_hypotheses"].rule),
+        help="write the N best translations of each line; needs as many beams or samples",
+    )
+    parser.add_argument("--prefix", metavar="TEXT", help="how every translation begins")
+    parser.add_argument(
+        "--glossary",
+        metavar="FILE",
+        help="how terms are to be translated: UTF-8 lines of a term, a tab and its translation",
+    )
+    parser.add_argument(
+        "--glossary-mode",
+        choices=MODES,
+        help="phrases, the default, makes the search say the translations; placeholders has the "
+        "model carry something in place of the terms",
+    )
+    parser.add_argument("--shortlist", metavar="FILE", help="a lexical shortlist")
     add_flags(parser, SETTINGS)
     decoding = parser.add_argument_group("decoding", "By default as the model's checkpoint says.")
     add_flags(decoding, OPTIONS)
@@ -61,25 +88,66 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.text and arguments.input is not None:
             raise OptionError("give either TEXT or --input, not both")
         waiting_user = reader is None or os.isatty(reader.descriptor)
+        wanted = _wanted(arguments)
         translator = _open_translator(arguments, one_by_one=waiting_user)
-        options = given(arguments, OPTIONS)
-        options.update(src_lang=arguments.src_lang, tgt_lang=arguments.tgt_lang)
-        translator.translate([], **options)  # raises if an option or a language is wrong
+        lines = _Lines(translator, wanted, arguments)
+        lines.translate([])  # raises if an option or a language is wrong
         output = _open_output(arguments.output, reader, stack)
         if reader is None:
-            _write(output, translator.translate(arguments.text, **options))
+            _write(output, lines.translate(arguments.text))
         else:
             progress = Progress(*_progress_settings(reader, output))
             stack.callback(progress.close)
-            _translate_lines(translator, reader, options, output, progress)
+            _translate_lines(lines, reader, output, progress)
     return 0
 
 
-def _thread_count(text: str) -> int:
-    try:
-        return THREADS.convert(THREADS.parse(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected {THREADS.expected}") from None
+class _Lines:
+    """Translates lines to lines, with numbers and scores if these are asked for."""
+
+    def __init__(
+        self, translator: Translator, wanted: dict[str, Any], arguments: argparse.Namespace
+    ) -> None:
+        self._translator = translator
+        self._wanted = wanted
+        self._numbered = arguments.num_hypotheses is not None
+        self._scored = self._numbered or arguments.scores
+        self._number = 0
+
+    def translate(self, lines: list[str]) -> list[str]:
+        if not self._scored:
+            return self._translator.translate(lines, **self._wanted)
+        single = [line for text in lines for line in text.split("\n")]
+        written = []
+        for found in self._translator.translate_n_best(single, **self._wanted):
+            for one in found:
+                if self._numbered:
+                    written.append(f"{self._number} ||| {one.text} ||| {one.score:.6f}")
+                else:
+                    written.append(f"{one.score:.6f} ||| {one.text}")
+            self._number += 1
+        return written
+
+
+def _wanted(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What is asked of every line."""
+    wanted = given(arguments, OPTIONS)
+    wanted.update(
+        src_lang=arguments.src_lang,
+        tgt_lang=arguments.tgt_lang,
+        target_prefix=arguments.prefix,
+    )
+    if arguments.glossary is not None:
+        wanted["glossary"] = read_glossary(arguments.glossary)
+    if arguments.glossary_mode is not None:
+        if arguments.glossary is None:
+            raise OptionError("--glossary-mode needs --glossary")
+        wanted["glossary_mode"] = arguments.glossary_mode
+    if arguments.shortlist is None:
+        for name in ("shortlist_first", "shortlist_best"):
+            if getattr(arguments, name) is not None:
+                raise OptionError(f"{name} needs --shortlist")
+    return wanted
 
 
 def _open_input(path: str | None, stack: contextlib.ExitStack) -> LineReader:
@@ -103,6 +171,7 @@ def _open_translator(arguments: argparse.Namespace, *, one_by_one: bool) -> Tran
         arguments.model,
         inter_threads=inter_threads,
         intra_threads=intra_threads,
+        shortlist=arguments.shortlist,
         **given(arguments, SETTINGS),
     )
 
@@ -122,17 +191,13 @@ def _open_output(
 
 
 def _translate_lines(
-    translator: Translator,
-    reader: LineReader,
-    options: dict[str, Any],
-    output: BinaryIO,
-    progress: Progress,
+    lines: _Lines, reader: LineReader, output: BinaryIO, progress: Progress
 ) -> None:
-    for lines in reader.chunks():
+    for chunk in reader.chunks():
         try:
-            _write(output, translator.translate(lines, **options))
+            _write(output, lines.translate(chunk))
         except InputLengthError as error:
-            number = reader.lines_read - len(lines) + error.index + 1
+            number = reader.lines_read - len(chunk) + error.index + 1
             raise OptionError(f"{reader.name}, line {number} {error.reason}") from None
         progress.show(reader.lines_read, reader.bytes_read)
 

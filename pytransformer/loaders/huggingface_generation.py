@@ -15,9 +15,7 @@ DEFAULT_MAX_DECODING_LENGTH = 256
 
 # Settings that would change the output and are not supported, with the values that change nothing.
 _WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
-    "repetition_penalty": (1.0,),
     "encoder_repetition_penalty": (1.0,),
-    "no_repeat_ngram_size": (0,),
     "encoder_no_repeat_ngram_size": (0,),
     "num_beam_groups": (1,),
     "begin_suppress_tokens": (),
@@ -40,18 +38,24 @@ def read_generation(
     settings = Settings.read(path) if path.is_file() else config
     _warn_of_unsupported(settings)
     reader = _Ids(settings, config, vocab_size)
-    end = reader.required("eos_token_id")
-    forced_end = reader.optional(settings, "forced_eos_token_id")
+    end, *more_ends = reader.several("eos_token_id")
+    forced_end = reader.forced_end([end, *more_ends])
+    singles, sequences = reader.suppressed([end, *more_ends])
     return GenerationSpec(
         decoder_start_token_id=reader.required("decoder_start_token_id"),
         end_token_id=end,
         forced_end_token_id=forced_end,
-        suppress_token_ids=reader.suppressed(end),
+        suppress_token_ids=singles,
         max_decoding_length=_max_length(settings, forced_end is not None, max_positions),
         min_decoding_length=_min_length(settings),
         beam_size=settings.integer("num_beams", 1, minimum=1),
         length_penalty=settings.number("length_penalty", 1.0),
         early_stopping=_early_stopping(settings),
+        more_end_token_ids=tuple(more_ends),
+        forced_bos_token_id=reader.optional(settings, "forced_bos_token_id"),
+        repetition_penalty=_repetition_penalty(settings),
+        no_repeat_ngram_size=settings.integer("no_repeat_ngram_size", 0),
+        suppress_sequences=sequences,
     )
 
 
@@ -72,6 +76,13 @@ def _min_length(settings: Settings) -> int:
     return max(settings.integer("min_length", 0) - 1, settings.integer("min_new_tokens", 0))
 
 
+def _repetition_penalty(settings: Settings) -> float:
+    value = settings.number("repetition_penalty", 1.0)
+    if value <= 0:
+        raise settings.error("repetition_penalty", "a number above 0")
+    return value
+
+
 def _early_stopping(settings: Settings) -> bool | Literal["never"]:
     value = settings.get("early_stopping")
     if value is None or isinstance(value, bool):
@@ -82,8 +93,6 @@ def _early_stopping(settings: Settings) -> bool | Literal["never"]:
 
 
 def _warn_of_unsupported(settings: Settings) -> None:
-    if settings.get("forced_bos_token_id") is not None:
-        raise UnsupportedModelError(f"{settings.path}: forced_bos_token_id is not supported")
     ignored = [
         f"{key} = {settings.get(key)}"
         for key, neutral in _WITHOUT_EFFECT.items()
@@ -118,24 +127,47 @@ class _Ids:
             value = value[0] if value else None
         return None if value is None else self._checked(settings, key, value)
 
-    def suppressed(self, end: int) -> tuple[int, ...]:
-        """Tokens that are never generated; as in transformers, the end token is no bad word."""
+    def several(self, key: str) -> list[int]:
+        """One id or more, each once, from the generation settings, else from config.json."""
+        for settings in (self._settings, self._config):
+            value = settings.get(key)
+            values = value if isinstance(value, list) else [] if value is None else [value]
+            if values:
+                return list(dict.fromkeys(self._checked(settings, key, item) for item in values))
+        raise CheckpointError(f"{self._config.path}: {key} is missing")
+
+    def forced_end(self, ends: list[int]) -> int | None:
+        """The token that is forced at the maximum length; it must be one that ends."""
+        token_id = self.optional(self._settings, "forced_eos_token_id")
+        if token_id is None or token_id in ends:
+            return token_id
+        message = f"forced_eos_token_id = {token_id}, which is not in eos_token_id"
+        warnings.warn(f"{self._settings.path}: not supported and ignored: {message}", stacklevel=2)
+        return None
+
+    def suppressed(self, ends: list[int]) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+        """Tokens that never come, and sequences of several that never do.
+
+        As in transformers, an end token is no bad word.
+        """
         settings = self._settings
         singles = settings.get("suppress_tokens") or []
-        sequences = settings.get("bad_words_ids") or []
+        words = settings.get("bad_words_ids") or []
         if not isinstance(singles, list):
             raise settings.error("suppress_tokens", "a list of ids")
-        if not isinstance(sequences, list) or not all(
-            isinstance(item, list) and item for item in sequences
+        if not isinstance(words, list) or not all(
+            isinstance(item, list) and item for item in words
         ):
             raise settings.error("bad_words_ids", "a list of lists of ids")
-        if longer := [item for item in sequences if len(item) > 1]:
-            message = f"bad words of several tokens are not supported and ignored: {longer[:5]}"
-            warnings.warn(f"{settings.path}: {message}", stacklevel=2)
-        words = [item[0] for item in sequences if len(item) == 1 and item[0] != end]
         ids = [self._checked(settings, "suppress_tokens", item) for item in singles]
-        ids += [self._checked(settings, "bad_words_ids", item) for item in words]
-        return tuple(sorted(set(ids)))
+        sequences = []
+        for word in words:
+            sequence = tuple(self._checked(settings, "bad_words_ids", item) for item in word)
+            if len(sequence) > 1:
+                sequences.append(sequence)
+            elif sequence[0] not in ends:
+                ids.append(sequence[0])
+        return tuple(sorted(set(ids))), tuple(dict.fromkeys(sequences))
 
     def _checked(self, settings: Settings, key: str, value: Any) -> int:
         if type(value) is not int or not 0 <= value < self._vocab_size:

@@ -1,0 +1,172 @@
+"""A model that was opened, the engine that runs it, and what there is to know about both."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytransformer import _native
+from pytransformer.batches import TokenBatches
+from pytransformer.decoding import DecodingLimits
+from pytransformer.model_files import OpenModel, open_model
+from pytransformer.pending import CompletionWatcher
+from pytransformer.scoring import Scorer
+from pytransformer.sentences import SentenceTranslator
+from pytransformer.settings import TranslatorSettings, check_settings
+from pytransformer.tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from pytransformer.shortlist import LexicalShortlist
+
+
+class EngineOwner:
+    """What a translator is, before it translates."""
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        compute_type: str = "default",
+        inter_threads: int = 1,
+        intra_threads: int = 0,
+        shortlist: str | os.PathLike[str] | None = None,
+        shortlist_first: int = 100,
+        shortlist_best: int = 100,
+    ) -> None:
+        """Opens a model.
+
+        Args:
+            model: path of a checkpoint (a Hugging Face directory) or of a native model file; None
+                is the model that the package carries.
+            compute_type: number format of the weights: "float32", "bfloat16", "int8" or "int4".
+                "default" is as stored, in which a native file is mapped and shared with other
+                processes; any other type is converted in memory. "auto" is the fastest that costs
+                at most 0.3 BLEU: int8, but what is stored as int4 stays so. CTranslate2's
+                "int8_float32", "int8_float16" and "int8_bfloat16" mean "int8".
+            inter_threads: how many workers translate in parallel; they share the weights.
+            intra_threads: threads of each worker; 0 shares out the cores that this process may use
+                (by its affinity and its container's quota).
+            shortlist: a lexical shortlist in one of Marian's forms (docs/shortlists.md). Only the
+                tokens that it names for a source can then be generated, which is faster.
+            shortlist_first: so many of the vocabulary's first tokens are always possible.
+            shortlist_best: so many translations of each source token are possible.
+
+        Raises:
+            CheckpointError: the model cannot be read; names the file and what would be right.
+            OptionError: an unknown compute type or an impossible number of threads.
+        """
+        self._settings = check_settings(
+            compute_type=compute_type,
+            inter_threads=inter_threads,
+            intra_threads=intra_threads,
+            shortlist_first=shortlist_first,
+            shortlist_best=shortlist_best,
+        )
+        self._shortlist = None if shortlist is None else os.path.abspath(os.fspath(shortlist))
+        # Where the process goes later must not change what a pickled translator opens.
+        self._path = None if model is None else os.path.abspath(os.fspath(model))
+        settings = self._settings
+        self._model = open_model(model, settings.compute_type)
+        cores_per_worker = _native.available_threads() // settings.inter_threads
+        self._engine = _native.Engine(
+            self._model.native,
+            settings.inter_threads,
+            settings.intra_threads or max(1, cores_per_worker),
+        )
+        self._sentences = SentenceTranslator(
+            self._model, self._engine, _open_shortlist(self._shortlist, self._model, settings)
+        )
+        self._batches = TokenBatches(self._sentences)
+        self._scorer = Scorer(self._batches)
+        self._watcher = CompletionWatcher()
+
+    @property
+    def limits(self) -> DecodingLimits:
+        """What the model says about options: defaults and bounds."""
+        return self._sentences.limits
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Turns text into tokens and ids, and back."""
+        return self._model.tokenizer
+
+    @property
+    def model_path(self) -> str:
+        """Path of the model."""
+        return self._model.path
+
+    @property
+    def family(self) -> str:
+        """Family of the model, such as "marian"."""
+        return self._model.family
+
+    @property
+    def source_languages(self) -> Sequence[str]:
+        """Languages that `src_lang` may name; empty where the model does not say."""
+        return self._model.tokenizer.source_languages
+
+    @property
+    def target_languages(self) -> Sequence[str]:
+        """Languages that `tgt_lang` may name; empty where the model does not say."""
+        return self._model.tokenizer.target_languages
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights, those that pad rows to whole registers included."""
+        return self._model.native.num_parameters
+
+    @property
+    def compute_type(self) -> str:
+        """Number format of the matrices, or of most of them."""
+        return self._model.native.compute_type
+
+    @property
+    def isa(self) -> str:
+        """Instruction set in use, such as "avx2"."""
+        return self._engine.isa
+
+    @property
+    def inter_threads(self) -> int:
+        """Number of workers."""
+        return self._engine.inter_threads
+
+    @property
+    def intra_threads(self) -> int:
+        """Threads of each worker."""
+        return self._engine.intra_threads
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.model_path!r}, compute_type={self.compute_type!r}, "
+            f"inter_threads={self.inter_threads}, intra_threads={self.intra_threads})"
+        )
+
+    def __reduce__(self) -> Any:
+        """Pickles path and settings, not weights: whoever opens it needs the same files."""
+        settings = {**dataclasses.asdict(self._settings), "shortlist": self._shortlist}
+        return _reopen, (type(self), self._path, settings)
+
+
+def _reopen(kind: type[EngineOwner], path: str | None, settings: dict[str, Any]) -> EngineOwner:
+    return kind(path, **settings)
+
+
+def _open_shortlist(
+    path: str | None, model: OpenModel, settings: TranslatorSettings
+) -> LexicalShortlist | None:
+    if path is None:
+        return None
+    from pytransformer.shortlist import LexicalShortlist
+
+    tokenizer = model.tokenizer
+    return LexicalShortlist.load(
+        path,
+        lambda token: tokenizer.source_ids([token])[0],
+        lambda token: tokenizer.target_ids([token])[0],
+        source_size=model.spec.encoder.vocab_size,
+        target_size=model.spec.decoder.vocab_size,
+        first=settings.shortlist_first,
+        best=settings.shortlist_best,
+    )
