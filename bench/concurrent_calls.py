@@ -1,17 +1,16 @@
 """What many single calls cost beside one, and how soon streamed tokens arrive.
 
     python bench/concurrent_calls.py                      # the bundled model
-    python bench/concurrent_calls.py --model M --to en     # another one too
+    python bench/concurrent_calls.py --model M --to en    # another one too
 
 First table: a hundred single `translate_async` calls, gathered by one event loop, beside one
 `translate` of the same hundred lines. The two run in turn, and the ratio is the median of those of
 the rounds.
 
-Second table: from the moment when a token is certain in the engine until a reader has it. The
-engine keeps the time that it is at work, so in a search for one sentence a token's lateness is its
-arrival, counted from its request, less that time. It holds what the request took to reach the
-worker, too, so it is an upper bound. "wake" is the way back alone: a job that waits behind a busy
-worker is ended from another thread, which notes the time, and its reader notes when it hears of it.
+Second table: from the moment when a token is certain in the engine until a reader has it, or the
+piece of text that it makes certain. The engine keeps the time that it is at work, so in a search
+for one sentence what arrives is late by its moment, counted from the request, less that time. The
+way of the request to the worker is in it too: it is an upper bound.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ import contextlib
 import itertools
 import json
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytransformer
+from pytransformer.streaming import LineStream
 
 LINES = 100
+TOKENS = 30
 WARM_UP = 2
 GOAL_TOGETHER = 1.3
 GOAL_LATE = 0.1
@@ -53,15 +52,16 @@ class Together:
 
 @dataclass(frozen=True)
 class Streaming:
-    """Medians, in microseconds; shares are of one greedy step."""
+    """Medians, in microseconds; the share is of one greedy step.
+
+    Nothing is known of readers who got all at the end, when the translation was over already.
+    """
 
     model: str
     reader: str
     step: float
-    wake: float
-    wake_share: float
-    late: float
-    late_share: float
+    late: float | None
+    share: float | None
 
 
 class Subject:
@@ -72,21 +72,15 @@ class Subject:
             path, compute_type=arguments.compute_type, intra_threads=arguments.threads
         )
         self.name = "bundled" if path is None else path.name
-        languages = self.translator.target_languages
         self.options: dict[str, Any] = {}
-        if arguments.to in languages:
+        if arguments.to in self.translator.target_languages:
             self.options["tgt_lang"] = arguments.to
-        if arguments.input is None:
-            text = (files("pytransformer.benchmark") / "sentences.de.txt").read_text("utf-8")
-        else:
-            text = arguments.input.read_text("utf-8")
-        lines = [line for line in text.split("\n") if line.strip()]
+        if arguments.length:
+            self.options["max_decoding_length"] = arguments.length
+        source = arguments.input or files("pytransformer.benchmark") / "sentences.de.txt"
+        lines = [line for line in source.read_text("utf-8").split("\n") if line.strip()]
         self.lines = [lines[i % len(lines)] for i in range(LINES)]
         self.longest = max(self.lines, key=len)
-
-
-def microseconds(values: list[float]) -> float:
-    return round(1e6 * statistics.median(values), 1)
 
 
 def measure_together(subject: Subject, beam_size: int, rounds: int) -> Together:
@@ -122,138 +116,116 @@ def measure_together(subject: Subject, beam_size: int, rounds: int) -> Together:
     )
 
 
-def busy(translator: pytransformer.Translator) -> tuple[int, float]:
-    """Steps that the engine has done, and the seconds that it was at work."""
-    profile = translator._engine.read_profile()
-    return int(profile["steps"]), sum(profile[f"{stage}_seconds"] for stage in STAGES)
-
-
-def arrivals(subject: Subject) -> Iterator[tuple[int, float]]:
-    """The tokens of a greedy search that have arrived, and when, counted from the request."""
-    translator = subject.translator
-    tokens = translator.tokenizer.encode(subject.longest, **subject.options)
-    decoding = translator._sentences.resolve({"beam_size": 1})
-    decoding.search.stream = True
-    sources = translator._batches.source_ids([tokens])
-    start = time.perf_counter()
-    pending = translator._batches._submit(sources, [[]], decoding)
-    for _, step in translator._batches._steps(pending, with_log_prob=False):
-        yield step.step + 1, time.perf_counter() - start
-
-
-def measure_lateness(subject: Subject, rounds: int) -> tuple[list[float], float]:
-    """How late tokens were, and the seconds of a step."""
-    late, steps = [], []
-    for turn in range(rounds + WARM_UP):
-        arrived: dict[int, float] = {}
-        worked: dict[int, float] = {}
-        subject.translator._engine.start_profile()
-        for count, moment in arrivals(subject):
-            arrived[count] = moment
-            # The engine adds a step just behind its token, so this is often that of the one before.
-            done, seconds = busy(subject.translator)
-            worked.setdefault(done, seconds)
-        if turn < WARM_UP:
-            continue
-        late += [moment - worked[count] for count, moment in arrived.items() if count in worked]
-        counts = sorted(count for count in worked if count > 0)
-        steps += [(worked[b] - worked[a]) / (b - a) for a, b in itertools.pairwise(counts)]
-    return late, statistics.median(steps)
-
-
 class Reader:
-    """Waits in its own way for a job that is ended from outside."""
+    """Reads one greedy search in one of three ways, and notes when what arrived."""
 
     def __init__(self, subject: Subject) -> None:
-        self._subject = subject
+        self.translator = subject.translator
+        self._text = subject.longest
+        self._options = {"max_decoding_length": TOKENS, **subject.options, "beam_size": 1}
+        self._told = self._told_after()
+        self._begun = 0.0
+        submit = self.translator._sentences._submit
 
-    def tokens(self) -> float:
-        tokens = self._subject.translator.generate_tokens(["▁"], beam_size=1)
-        return self._heard(lambda: next(tokens))
+        def submit_by_the_clock(*arguments: Any) -> Any:
+            self._begun = time.perf_counter()
+            return submit(*arguments)
 
-    def text(self) -> float:
-        pieces = self._stream("translate_stream")
-        return self._heard(lambda: next(pieces))
+        self.translator._sentences._submit = submit_by_the_clock  # type: ignore[method-assign]
+        # Of one search: when the token of each count arrived, and how long the engine had worked.
+        self.arrived: dict[int, float] = {}
+        self.worked: dict[int, float] = {}
 
-    def text_async(self) -> float:
-        async def read() -> float:
-            pieces = self._stream("translate_stream_async")
-            try:
-                await pieces.__anext__()
-            except CancelledError:
-                return time.perf_counter()
-            raise SystemExit("the job was not ended")
+    def tokens(self) -> None:
+        for step in self._steps():
+            self._note(step.step + 1)
 
-        return asyncio.run(read())
+    def text(self) -> None:
+        found = ""
+        for piece in self.translator.translate_stream(self._text, **self._options):
+            found += piece
+            self._note(self._count(found))
 
-    def _stream(self, door: str) -> Any:
-        subject = self._subject
-        return getattr(subject.translator, door)(subject.longest, **subject.options)
+    def text_async(self) -> None:
+        async def read() -> None:
+            found = ""
+            async for piece in self.translator.translate_stream_async(self._text, **self._options):
+                found += piece
+                self._note(self._count(found))
 
-    def _heard(self, wait: Callable[[], object]) -> float:
-        try:
-            wait()
-        except CancelledError:
-            return time.perf_counter()
-        raise SystemExit("the job was not ended")
+        asyncio.run(read())
+
+    def lateness(self) -> list[float]:
+        """Of what arrived; the engine's time is interpolated where nothing arrived in a step."""
+        counts = sorted(count for count in self.worked if count > 0)
+        late = []
+        for count, moment in self.arrived.items():
+            before = max((known for known in counts if known <= count), default=None)
+            after = min((known for known in counts if known >= count), default=None)
+            if before is None or after is None:
+                continue
+            share = (count - before) / max(1, after - before)
+            worked = self.worked[before] + share * (self.worked[after] - self.worked[before])
+            late.append(moment - worked)
+        return late
+
+    def steps(self) -> list[float]:
+        """Seconds of single steps."""
+        counts = sorted(count for count in self.worked if count > 0)
+        return [(self.worked[b] - self.worked[a]) / (b - a) for a, b in itertools.pairwise(counts)]
+
+    def _steps(self) -> Iterator[pytransformer.GenerationStepResult]:
+        options = {name: self._options[name] for name in ("beam_size", "max_decoding_length")}
+        language = self._options.get("tgt_lang")
+        tokens = self.translator.tokenizer.encode(self._text, tgt_lang=language)
+        return self.translator.generate_tokens(tokens, **options)
+
+    def _told_after(self) -> list[int]:
+        """How much text is certain after each token, as long as another may follow."""
+        line = LineStream(self.translator.tokenizer.decode, str, by_words=True, by_tokens=True)
+        told = [0]
+        for step in self._steps():
+            line.add(step.step, step.token_id)
+            told.append(told[-1] + len(line.take()))
+        return told
+
+    def _count(self, text: str) -> int:
+        """The token that made so much text certain; 0 if it was the end."""
+        return next((count for count, told in enumerate(self._told) if told >= len(text)), 0)
+
+    def _note(self, count: int) -> None:
+        moment = time.perf_counter() - self._begun
+        # The engine adds a step just behind its token, so this is often that of the one before.
+        profile = self.translator._engine.read_profile()
+        seconds = sum(profile[f"{stage}_seconds"] for stage in STAGES)
+        self.worked.setdefault(int(profile["steps"]), seconds)
+        if count > 0:
+            self.arrived[count] = moment
 
 
-def measure_wake(subject: Subject, read: Callable[[], float], rounds: int) -> list[float]:
-    """Seconds from the end of a job that waits behind others until its reader hears of it."""
-    translator = subject.translator
-    ended: list[float] = []
-    jobs: list[Any] = []
-    submit = translator._sentences._submit
-
-    def keep(*arguments: Any) -> Any:
-        jobs.append(submit(*arguments))
-        return jobs[-1]
-
-    def end() -> None:
-        time.sleep(0.02)
-        ended.append(time.perf_counter())
-        jobs[-1].cancel()
-        # The interpreter's lock goes to the reader at once.
-        time.sleep(0.02)
-
-    times = []
-    for _ in range(rounds):
-        before = translator.translate_async(
-            subject.lines * 3,
-            **subject.options,
-            beam_size=1,
-            min_decoding_length=200,
-            max_decoding_length=200,
-        )
-        translator._sentences._submit = keep  # type: ignore[method-assign]
-        thread = threading.Thread(target=end)
-        thread.start()
-        heard = read()
-        translator._sentences._submit = submit  # type: ignore[method-assign]
-        thread.join()
-        before.cancel()
-        times.append(heard - ended[-1])
-    return times
-
-
-def measure_streaming(subject: Subject, rounds: int) -> list[Streaming]:
-    late, step = measure_lateness(subject, rounds)
+def measure_streaming(subject: Subject, rounds: int) -> Iterator[Streaming]:
     reader = Reader(subject)
-    rows = []
-    for name in ("tokens", "text", "text_async"):
-        wake = measure_wake(subject, getattr(reader, name), rounds)
-        rows.append(
-            Streaming(
-                subject.name,
-                name,
-                round(1e6 * step, 1),
-                microseconds(wake),
-                round(statistics.median(wake) / step, 3),
-                microseconds(late),
-                round(statistics.median(late) / step, 3),
-            )
+    late: dict[str, list[float]] = {"tokens": [], "text": [], "text_async": []}
+    steps: list[float] = []
+    for turn in range(rounds + WARM_UP):
+        for name, found in late.items():
+            reader.arrived.clear()
+            reader.worked.clear()
+            reader.translator._engine.start_profile()
+            getattr(reader, name)()
+            if turn >= WARM_UP:
+                found += reader.lateness()
+                steps += reader.steps()
+    step = statistics.median(steps)
+    for name, found in late.items():
+        median = statistics.median(found) if found else None
+        yield Streaming(
+            subject.name,
+            name,
+            round(1e6 * step, 1),
+            None if median is None else round(1e6 * median, 1),
+            None if median is None else round(median / step, 3),
         )
-    return rows
 
 
 def run(arguments: argparse.Namespace) -> list[Together | Streaming]:
@@ -270,14 +242,13 @@ def run(arguments: argparse.Namespace) -> list[Together | Streaming]:
             )
             rows.append(row)
     print(f"goal: at most {GOAL_TOGETHER}\n")
-    print(
-        f"{'model':20} {'reader':10} {'step, us':>9} {'wake, us':>9} {'share':>6} {'late, us':>9}"
-    )
+    print(f"{'model':20} {'reader':10} {'step, us':>9} {'late, us':>9} {'share':>6}")
     for subject in subjects:
         for found in measure_streaming(subject, arguments.rounds):
+            late = "-" if found.late is None else f"{found.late:.1f}"
+            share = "-" if found.share is None else f"{found.share:.1%}"
             print(
-                f"{found.model:20} {found.reader:10} {found.step:9.1f} {found.wake:9.1f} "
-                f"{found.wake_share:6.1%} {found.late:9.1f}",
+                f"{found.model:20} {found.reader:10} {found.step:9.1f} {late:>9} {share:>6}",
                 flush=True,
             )
             rows.append(found)
@@ -293,6 +264,7 @@ def main() -> None:
     parser.add_argument("--to", default="en", help="language to translate to, if there is a choice")
     parser.add_argument("--input", type=Path, help="UTF-8 lines; by default German sentences")
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--length", type=int, help="longest translation, for random weights")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--compute-type", default="default", help="by default as stored")

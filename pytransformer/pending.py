@@ -7,10 +7,11 @@ import contextlib
 import itertools
 import os
 import threading
+import time
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pytransformer import _native
 from pytransformer.background import start_thread
@@ -18,6 +19,10 @@ from pytransformer.errors import DecodingError
 from pytransformer.results import FinishReason
 
 T = TypeVar("T")
+
+# Seconds between tidings, as long as more are awaited: a thread that wakes for each of many takes a
+# core from the engine each time.
+_PAUSE = 0.0005
 
 
 class Hypothesis(Protocol):
@@ -102,6 +107,13 @@ class Pending:
         return [PlainHypothesis() for _ in range(self._num_hypotheses)]
 
 
+class _Waiting(NamedTuple):
+    """Who waits for the end of a job."""
+
+    loop: asyncio.AbstractEventLoop
+    ended: asyncio.Future[None]
+
+
 class CompletionWatcher:
     """One thread that tells of jobs that have ended, started when somebody first awaits one."""
 
@@ -110,17 +122,20 @@ class CompletionWatcher:
         self._forget()
         _watchers.add(self)
 
-    def watch(self, job: _native.Job, callback: Callable[[], None]) -> None:
-        """Calls `callback` in the thread once the job has ended; it must not raise or block."""
+    def watch(self, job: _native.Job) -> asyncio.Future[None]:
+        """A future of the running loop, which has a result once the job has ended."""
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
         with self._lock:
             completions = self._completions or self._start()
             name = next(self._names)
-            self._callbacks[name] = callback
+            self._waiting[name] = _Waiting(loop, ended)
         completions.add(job, name)
+        return ended
 
     def _start(self) -> _native.Completions:
-        completions, callbacks = _native.Completions(), self._callbacks
-        start_thread(lambda: _tell(completions, callbacks), completions.close)
+        completions, waiting = _native.Completions(), self._waiting
+        start_thread(lambda: _tell(completions, waiting), completions.close)
         self._completions = completions
         return completions
 
@@ -128,7 +143,7 @@ class CompletionWatcher:
         """Begins anew; a forked child has none of its parent's threads, and perhaps its locks."""
         self._lock = threading.Lock()
         self._names = itertools.count()
-        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._completions = None
 
     def __del__(self) -> None:
@@ -149,10 +164,27 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def _tell(completions: _native.Completions, callbacks: dict[int, Callable[[], None]]) -> None:
+def _tell(completions: _native.Completions, waiting: dict[int, _Waiting]) -> None:
     while names := completions.wait():
-        for name in names:
-            callbacks.pop(name)()
+        _tell_of([waiting.pop(name) for name in names])
+        if waiting:
+            time.sleep(_PAUSE)
+
+
+def _tell_of(told: Iterable[_Waiting]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for loop, ended in told:
+        by_loop.setdefault(loop, []).append(ended)
+    for loop, futures in by_loop.items():
+        # A loop that was closed meanwhile has nobody who waits.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_set_all, futures)
+
+
+def _set_all(futures: Sequence[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
 
 
 class AsyncResult(Generic[T]):
@@ -199,25 +231,11 @@ class AsyncResult(Generic[T]):
 
     async def _wait(self) -> T:
         job = self._pending.job
-        if job is not None and not job.done():
+        if job is not None and self._make_result is not None:
             self._pending.check_process()
-            loop = asyncio.get_running_loop()
-            ended = loop.create_future()
-
-            def tell() -> None:
-                # A loop that was closed meanwhile has nobody who waits.
-                with contextlib.suppress(RuntimeError):
-                    loop.call_soon_threadsafe(_set, ended)
-
-            self._watcher.watch(job, tell)
             try:
-                await ended
+                await self._watcher.watch(job)
             except asyncio.CancelledError:
                 self.cancel()
                 raise
         return self.result()
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -33,6 +33,7 @@ class SentenceTranslator:
         self.limits = model.limits(has_shortlist=shortlist is not None)
         self.resolve = Resolver(self.limits)
         self._random = random.SystemRandom()
+        self._nothing: dict[tuple[str | None, str | None], list[int]] = {}
 
     def submit(
         self,
@@ -169,6 +170,18 @@ class SentenceTranslator:
         if limit is not None and len(ids) > limit:
             raise InputLengthError(owner, len(ids), limit)
         return ids
+
+    def nothing(self, src_lang: str | None, tgt_lang: str | None) -> list[int]:
+        """The ids of a text without content; raises OptionError for an unknown language."""
+        languages = src_lang, tgt_lang
+        for name, language in zip(("src_lang", "tgt_lang"), languages, strict=True):
+            if language is not None and not isinstance(language, str):
+                raise TypeError(f"{name} is {type(language).__name__}, expected a string")
+        if languages not in self._nothing:
+            self._nothing[languages] = self.model.tokenizer.encode_ids(
+                "", src_lang=src_lang, tgt_lang=tgt_lang
+            )
+        return self._nothing[languages]
 
     def forced_start(self, prefix: Sequence[int], decoding: Decoding) -> list[int]:
         """The tokens that a translation must begin with."""

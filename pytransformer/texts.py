@@ -44,7 +44,7 @@ class TextBatch:
         self._ids: list[list[int]] = []
         self._owners: list[int] = []
         # An unknown language ends here, even if there is no text.
-        self._nothing = self._encoded("", asked)
+        self._nothing = translator.nothing(asked.src_lang, asked.tgt_lang)
         for owner, text in enumerate(texts):
             check_unicode(owner, text)
             for line in text.split("\n"):

@@ -48,3 +48,15 @@ def test_short_lists_of_tokens_cost_less(tmp_path: Path) -> None:
     assert [tokens for tokens, *_ in rows] == [250, 8000, 32000] * 2
     short, middle, whole = (output for *_, output in rows[:3])
     assert 0 < short < middle < whole
+
+
+def test_concurrent_calls_and_streams(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.json"
+    output = run(
+        tmp_path, "concurrent_calls.py", "--rounds", "2", "--beams", "1", "--json", str(rows)
+    )
+    assert "goal" in output
+    together, *readers = json.loads(rows.read_text(encoding="utf-8"))
+    assert together["ratio"] > 0
+    assert [row["reader"] for row in readers] == ["tokens", "text", "text_async"]
+    assert all(row["step"] > 0 for row in readers)

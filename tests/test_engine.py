@@ -183,6 +183,20 @@ print(status, translate() == expected)
     assert result.stdout.split() == ["0", "True"]
 
 
+def test_exit_while_another_thread_translates() -> None:
+    """Python ends a thread that waits in C++; the process must not die of it."""
+    result = run_script("""
+def work():
+    while True:
+        translate()
+threading.Thread(target=work, daemon=True).start()
+translate()
+print("done")
+""")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["done"]
+
+
 def test_fewer_threads_than_asked_for() -> None:
     """OpenMP may grant fewer; the result is the same."""
     script = "print(translate())"

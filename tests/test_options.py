@@ -184,19 +184,21 @@ def test_values_are_taken_and_made_plain() -> None:
 def test_tokens_reach_the_engine_as_ids() -> None:
     arguments = {
         "end_token": ["</s>", "."],
-        "allowed_tokens": ["▁a", "b"],
+        "allowed_tokens": ["▁a", "b", 7],
         "suppress_sequences": ["b", ["b", "▁a"], [0]],
         "bad_words_ids": [[9], [9, 8], [0], [3]],
-        "force_phrases": ["a a"],
+        "force_phrases": ["a a", ["▁a", 7]],
         "disable_unk": True,
     }
     decoding = resolve(arguments, LIMITS)
     assert decoding.search.end_token_ids == [0, 3]
-    assert decoding.allowed == [0, 2, 3, 4]  # end tokens may always come
+    assert decoding.allowed == [0, 2, 3, 4, 7]  # end tokens may always come
     # An end token among bad_words_ids has no effect, as in transformers; 999 is the checkpoint's.
     assert decoding.search.suppress_token_ids == [0, 1, 4, 9, 999]
     assert decoding.search.suppress_sequences == [[4, 2], [9, 8]]
-    assert decoding.force_phrases == [[2, 2]]
+    # Text is whole words, tokens are taken as they are.
+    assert decoding.force_words == [[2, 2]]
+    assert decoding.force_phrases == [[2, 7]]
 
 
 def test_sampling_takes_one_beam_whatever_the_checkpoint_says() -> None:

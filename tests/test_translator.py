@@ -105,6 +105,14 @@ class TestTranslate:
             with pytest.raises(OptionError, match=r"'xx'.*de, en, fr"):
                 multilingual.translate(texts, tgt_lang="xx")
 
+    @pytest.mark.parametrize("name", ["src_lang", "tgt_lang"])
+    @pytest.mark.parametrize("wrong", [3, ["en"], b"en"])
+    def test_language_that_is_no_text(
+        self, multilingual: Translator, name: str, wrong: Any
+    ) -> None:
+        with pytest.raises(TypeError, match=f"{name} is .*, expected a string"):
+            multilingual.translate(SENTENCE, **{name: wrong})
+
 
 class TestTranslateBatch:
     def test_result_holds_tokens_and_scores(self, translator: Translator) -> None:

@@ -1,6 +1,7 @@
 #include "decode/batch.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 namespace pytransformer::decode {
@@ -29,6 +30,10 @@ void Batch::admit(std::vector<Ticket> tickets) {
     encode(std::span(tickets).subspan(begin, end - begin));
     begin = end;
   }
+  // Those that share an output layer stand together, so that it is read once.
+  std::stable_sort(active_.begin(), active_.end(), [](const auto& a, const auto& b) {
+    return std::less<>()(a->shortlist.get(), b->shortlist.get());
+  });
 }
 
 void Batch::encode(std::span<Ticket> group) {

@@ -23,6 +23,11 @@ bool Job::wait(std::chrono::milliseconds time) {
   return changed_.wait_for(lock, time, [this] { return open_ == 0 || error_ != nullptr; });
 }
 
+bool Job::done() {
+  const std::scoped_lock lock(mutex_);
+  return open_ == 0 || error_ != nullptr;
+}
+
 void Job::cancel() {
   cancelled_.store(true, std::memory_order_relaxed);
   fail(std::make_exception_ptr(Cancelled()));
@@ -80,7 +85,8 @@ void Job::deliver(size_t index, Translation translation) {
 void Job::fail(std::exception_ptr error) {
   failed_.store(true, std::memory_order_relaxed);
   std::unique_lock lock(mutex_);
-  if (error_ == nullptr) error_ = std::move(error);
+  // What is complete stays so.
+  if (error_ == nullptr && open_ > 0) error_ = std::move(error);
   end(std::move(lock));
 }
 

@@ -33,6 +33,7 @@ class Job {
   // Caller's side. wait() says whether the job has ended within the time given; result() then gives
   // one translation per request or rethrows what went wrong.
   bool wait(std::chrono::milliseconds time);
+  bool done();
   // Ends the job; its result is then a Cancelled error.
   void cancel();
   std::vector<Translation> take_result();

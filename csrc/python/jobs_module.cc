@@ -33,14 +33,26 @@ void check_signals(Job& job) {
   throw py::error_already_set();
 }
 
+// Runs f, which returns a value, with the GIL released. pybind11's guard would end the process
+// where Python ends this thread because the interpreter goes away: that unwinds the stack, which a
+// destructor does not survive.
+template <typename F>
+auto without_gil(F f) {
+  PyThreadState* const state = PyEval_SaveThread();
+  try {
+    auto value = f();
+    PyEval_RestoreThread(state);
+    return value;
+  } catch (const std::exception&) {
+    PyEval_RestoreThread(state);
+    throw;
+  }
+}
+
 // Waits with the GIL released; a pending signal (Ctrl-C) cancels the job and is raised.
 std::vector<decode::Translation> result(Job& job) {
   while (true) {
-    bool done = false;
-    {
-      const py::gil_scoped_release release;
-      done = job.wait(kSignalInterval);
-    }
+    const bool done = without_gil([&] { return job.wait(kSignalInterval); });
     check_signals(job);
     if (done) return job.take_result();
   }
@@ -48,15 +60,14 @@ std::vector<decode::Translation> result(Job& job) {
 
 std::vector<TokenEvent> wait_for_events(Job& job) {
   while (true) {
-    std::vector<TokenEvent> events;
     bool done = false;
-    {
-      const py::gil_scoped_release release;
-      events = job.wait_for_events(kSignalInterval);
-      // A job that has ended says nothing more than what was asked for just after it ended.
-      done = events.empty() && job.wait(milliseconds(0));
-      if (done) events = job.wait_for_events(milliseconds(0));
-    }
+    std::vector<TokenEvent> events = without_gil([&] {
+      std::vector<TokenEvent> found = job.wait_for_events(kSignalInterval);
+      if (!found.empty()) return found;
+      // A job that has ended says nothing more than what it said between the two questions.
+      done = job.done();
+      return done ? job.wait_for_events(milliseconds(0)) : found;
+    });
     check_signals(job);
     if (done || !events.empty()) return events;
   }
@@ -96,9 +107,11 @@ class Completions {
 
   // Names of jobs that ended; empty after close().
   std::vector<int64_t> wait() {
-    std::unique_lock lock(state_->mutex);
-    state_->changed.wait(lock, [this] { return state_->closed || !state_->ended.empty(); });
-    return std::exchange(state_->ended, {});
+    return without_gil([this] {
+      std::unique_lock lock(state_->mutex);
+      state_->changed.wait(lock, [this] { return state_->closed || !state_->ended.empty(); });
+      return std::exchange(state_->ended, {});
+    });
   }
 
   void close() {
@@ -137,8 +150,7 @@ void bind_jobs(py::module_& module) {
       .def_readonly("log_prob", &TokenEvent::log_prob)
       .def_readonly("last", &TokenEvent::last);
   py::class_<Job, std::shared_ptr<Job>>(module, "Job")
-      .def(
-          "done", [](Job& job) { return job.wait(milliseconds(0)); }, release())
+      .def("done", &Job::done)
       .def("result", &result)
       .def("events", &wait_for_events)
       .def("cancel", &Job::cancel)
@@ -146,7 +158,7 @@ void bind_jobs(py::module_& module) {
   py::class_<Completions>(module, "Completions")
       .def(py::init<>())
       .def("add", &Completions::add, py::arg("job"), py::arg("name"), release())
-      .def("wait", &Completions::wait, release())
+      .def("wait", &Completions::wait)
       .def("close", &Completions::close, release());
 }
 
