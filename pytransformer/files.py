@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from pytransformer.errors import OptionError
-from pytransformer.results import ExecutionStats
+from pytransformer.results import ExecutionStats, TranslationResult
 
 if TYPE_CHECKING:
     from pytransformer.translator import Translator
@@ -83,12 +83,15 @@ def translate_file(
         output = stack.enter_context(_writer(output_path))
         for result in results:
             examples += 1
-            for index, hypothesis in enumerate(result.hypotheses):
-                tokens += len(hypothesis)
-                line = _line(hypothesis, target_detokenize_fn)
-                score = f"{result.scores[index]:.6f} ||| " if with_scores else ""
-                output.write(f"{score}{line}\n")
+            tokens += sum(map(len, result.hypotheses))
+            output.writelines(_translated_lines(result, target_detokenize_fn))
     return ExecutionStats(examples, tokens, 1000 * (time.perf_counter() - start))
+
+
+def _translated_lines(result: TranslationResult, detokenize: Detokenize | None) -> Iterator[str]:
+    for index, hypothesis in enumerate(result.hypotheses):
+        score = f"{result.scores[index]:.6f} ||| " if result.scores else ""
+        yield f"{score}{_line(hypothesis, detokenize)}\n"
 
 
 def score_file(

@@ -209,13 +209,15 @@ def test_a_stopped_sentence_begins_as_the_whole(beam_size: int) -> None:
 
 
 def test_sentences_may_be_stopped_before_they_begin() -> None:
-    """They are few beside those that run, so that some of them wait when they are stopped."""
+    """They wait behind others that take long."""
     engine = engine_of(2, 23)
     options = ReferenceOptions(22, max_decoding_length=30, target_prefix=(4, 9))
-    sources = sentences(200, 23, 12, 12, seed=5)
-    job = start(engine, sources, options, max_batch_size=1, stream=True, return_attention=True)
+    others = start(engine, sentences(20_000, 23, 12, 12), options, max_batch_size=1)
+    sources = sentences(20, 23, 12, 12, seed=5)
+    job = start(engine, sources, options, stream=True, return_attention=True)
     for index in range(len(sources)):
         job.stop(index, 1)
+    others.cancel()
     ended: set[int] = set()
     while events := job.events():
         ended.update(event.sentence for event in events if event.token < 0)

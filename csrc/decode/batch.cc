@@ -58,7 +58,7 @@ void Batch::encode(std::span<Ticket> group) {
   encoder_.fill(pointers);
   for (size_t i = 0; i < group.size(); ++i) {
     const Request& request = group[i].request();
-    auto task = make_task({group[i].job->options(), request, decoder, type});
+    auto task = make_task({group[i].job->options(), request, decoder, type, kernels_});
     active_.push_back(std::make_unique<Active>(
         Active{std::move(group[i]), std::move(caches[i]), shortlist(request), std::move(task)}));
   }

@@ -25,7 +25,7 @@ struct Ticket {
 class Batch {
  public:
   Batch(const nn::Model& model, nn::Team& team)
-      : model_(model), encoder_(model, team), decoder_(model, team) {}
+      : model_(model), kernels_(team.kernels()), encoder_(model, team), decoder_(model, team) {}
 
   bool empty() const { return active_.empty(); }
   int64_t sentences() const { return static_cast<int64_t>(active_.size()); }
@@ -67,6 +67,7 @@ class Batch {
   static void tell(const Active& active);
 
   const nn::Model& model_;
+  const kernels::Table& kernels_;
   nn::Encoder encoder_;
   nn::Decoder decoder_;
   std::vector<std::unique_ptr<Active>> active_;

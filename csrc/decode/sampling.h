@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "decode/options.h"
+#include "kernels/kernels.h"
+#include "simd/aligned.h"
 
 namespace pytransformer::decode {
 
@@ -23,14 +25,35 @@ class Random {
   uint64_t state_;
 };
 
-struct WeightedToken {
-  int32_t id;
-  float logit;
-};
+// Draws a token by softmax(logit / temperature) over the best top k of those given and, of these,
+// the fewest whose probabilities reach top p, as Hugging Face's warpers do.
+class Sampler {
+ public:
+  // Both must outlive the sampler.
+  Sampler(const SearchOptions& options, const kernels::Table& kernels)
+      : options_(options), kernels_(kernels) {}
 
-// Draws one of `tokens`, at least one, by softmax(logit / temperature) over the best top k of them
-// and, of these, the fewest whose probabilities reach top p, as Hugging Face's warpers do. Returns
-// its place in `tokens`, which are put in another order.
-size_t draw(std::vector<WeightedToken>& tokens, const SearchOptions& options, Random& random);
+  void clear() { tokens_.clear(); }
+  void add(int32_t id, float logit) { tokens_.push_back({id, logit, 0.0f}); }
+  bool empty() const { return tokens_.empty(); }
+  // One of the tokens, of which there must be some.
+  int32_t draw(Random& random);
+
+ private:
+  struct Token {
+    int32_t id;
+    float logit;
+    float weight;
+  };
+
+  static bool better(const Token& a, const Token& b);
+  double weigh(size_t count);
+  size_t nucleus(size_t count, double wanted);
+
+  const SearchOptions& options_;
+  const kernels::Table& kernels_;
+  std::vector<Token> tokens_;
+  simd::AlignedBuffer<float> weights_;
+};
 
 }  // namespace pytransformer::decode

@@ -33,6 +33,7 @@ Search::Search(const TaskSetting& setting)
       phrases_need_(phrases_.need_at_start()),
       single_(setting.options.beam_size == 1 && phrases_.empty()),
       trellis_(setting.decoder, setting.cache),
+      sampler_(setting.options, setting.kernels),
       all_heads_(static_cast<size_t>(setting.decoder.num_heads)) {
   const std::vector<int32_t>& prefix = request_.target;
   const bool biased = options_.prefix_bias_beta > 0;

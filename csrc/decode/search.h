@@ -68,7 +68,9 @@ class Search : public Task {
   int32_t need_behind(const Beam& beam, int32_t token);
   Candidate candidate(const Beam& beam, int32_t token, float logit, bool repeated,
                       float log_sum) const;
-  void choose_by_chance(Group& group);
+  void check_finite(const Beam& beam, const StepResult& result) const;
+  void choose_by_chance(Group& group, const StepResult& result);
+  void weigh_all(const Beam& beam, float log_sum);
   void select(Group& group);
   void extend(const Beam& parent, const Candidate& candidate);
   void finish_at_limit(Group& group);
@@ -119,7 +121,7 @@ class Search : public Task {
 
   std::vector<Candidate> candidates_;
   std::vector<Beam> next_beams_;
-  std::vector<WeightedToken> weighted_;
+  Sampler sampler_;
   std::vector<int32_t> wanted_;
   std::vector<int32_t> chosen_by_groups_;  // in this step, by those that came before
   Phrases::Progress progress_;             // of the candidate that is looked at

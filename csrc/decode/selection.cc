@@ -14,10 +14,6 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // Behind the decoder's own candidates, where scores are equal.
 constexpr int32_t kAsideRank = 1 << 20;
 
-[[noreturn]] void throw_not_finite() {
-  throw std::domain_error("the model's output is not finite");
-}
-
 bool not_a_logit(float logit) { return std::isnan(logit) || logit == kInfinity; }
 
 // Adding a logit to a long sum may round a difference away; a beam's own order keeps it, so that
@@ -52,8 +48,11 @@ void Search::set_aside(Beam& beam) {
 
 void Search::advance_group(size_t index, const StepResult& result) {
   Group& group = groups_[index];
-  collect(group, result);
-  if (options_.samples()) choose_by_chance(group);
+  if (options_.samples()) {
+    choose_by_chance(group, result);
+  } else {
+    collect(group, result);
+  }
   select(group);
   if (options_.stop_loops) stop_loops(group);
   const bool goes_on = !group.beams.empty() && can_improve(group);
@@ -66,7 +65,6 @@ void Search::advance_group(size_t index, const StepResult& result) {
 void Search::collect(const Group& group, const StepResult& result) {
   candidates_.clear();
   for (size_t i = 0; i < group.beams.size(); ++i) collect_beam(group, i, result);
-  if (options_.samples()) return;
   size_t wanted = candidates_.size();
   if (phrases_.empty()) wanted = std::min(wanted, considered(group));
   std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(wanted),
@@ -80,14 +78,19 @@ size_t Search::considered(const Group& group) const {
   return (1 + options_.end_token_ids.size()) * static_cast<size_t>(group.beam_size);
 }
 
+void Search::check_finite(const Beam& beam, const StepResult& result) const {
+  const kernels::TopK& top = result.candidates[beam.row];
+  const bool finite = std::isfinite(result.log_sums[beam.row]) &&
+                      (top.count == 0 || !not_a_logit(top.logits[0])) &&
+                      std::none_of(beam.aside_logits.begin(), beam.aside_logits.end(), not_a_logit);
+  if (!finite) throw std::domain_error("the model's output is not finite");
+}
+
 void Search::collect_beam(const Group& group, size_t index, const StepResult& result) {
   const Beam& beam = group.beams[index];
   const kernels::TopK& top = result.candidates[beam.row];
   const float log_sum = result.log_sums[beam.row];
-  const size_t before = candidates_.size();
-  if (!std::isfinite(log_sum) || (top.count > 0 && not_a_logit(top.logits[0]))) {
-    throw_not_finite();
-  }
+  check_finite(beam, result);
   const auto add = [&](int32_t token, float logit, bool repeated, int32_t rank) {
     if (logit == -kInfinity) return;
     const int32_t need = phrases_.empty() ? 0 : need_behind(beam, token);
@@ -97,29 +100,14 @@ void Search::collect_beam(const Group& group, size_t index, const StepResult& re
     candidates_.back().rank = rank;
     candidates_.back().need = need;
   };
-  if (draws_from_all()) {
-    const auto size = static_cast<size_t>(decoder_.vocab_size);
-    const float* const logits = &row_logits_[beam.row * size];
-    auto aside = beam.aside_ids.begin();
-    for (int32_t token = 0; token < decoder_.vocab_size; ++token) {
-      if (aside != beam.aside_ids.end() && *aside == token) {
-        ++aside;
-      } else {
-        add(token, logits[token], false, token);
-      }
-    }
-  } else {
-    // There may be more, for the sake of others in the batch; they must not change anything here.
-    const int32_t count = std::min(top.count, candidates_needed());
-    for (int32_t c = 0; c < count; ++c) add(top.ids[c], top.logits[c], false, c);
-  }
+  // There may be more, for the sake of others in the batch; they must not change anything here.
+  const int32_t count = std::min(top.count, candidates_needed());
+  for (int32_t c = 0; c < count; ++c) add(top.ids[c], top.logits[c], false, c);
   for (size_t i = 0; i < beam.aside.size(); ++i) {
-    if (not_a_logit(beam.aside_logits[i])) throw_not_finite();
     if (beam.aside[i].forbidden) continue;
     add(beam.aside[i].id, beam.aside_logits[i], beam.aside[i].repeated,
         kAsideRank + static_cast<int32_t>(i));
   }
-  if (candidates_.size() == before && beam.aside.empty() && phrases_.empty()) throw_not_finite();
 }
 
 int32_t Search::need_behind(const Beam& beam, int32_t token) {
@@ -150,18 +138,45 @@ Candidate Search::candidate(const Beam& beam, int32_t token, float logit, bool r
   return {0, 0, token, 0, key, single_ ? beam.score + log_prob : key, log_prob};
 }
 
-// Leaves the one candidate that was drawn.
-void Search::choose_by_chance(Group& group) {
-  if (candidates_.empty()) return;
-  weighted_.clear();
-  for (const Candidate& candidate : candidates_) {
-    weighted_.push_back({candidate.token, candidate.key});
+// Leaves the one candidate that was drawn, if there is any.
+void Search::choose_by_chance(Group& group, const StepResult& result) {
+  const Beam& beam = group.beams.front();
+  const float log_sum = result.log_sums[beam.row];
+  sampler_.clear();
+  candidates_.clear();
+  if (draws_from_all()) {
+    check_finite(beam, result);
+    weigh_all(beam, log_sum);
+  } else {
+    collect_beam(group, 0, result);
+    for (const Candidate& candidate : candidates_) sampler_.add(candidate.token, candidate.key);
   }
-  const int32_t token = weighted_[draw(weighted_, options_, group.random)].id;
+  if (sampler_.empty()) return;
+  const int32_t token = sampler_.draw(group.random);
   const auto chosen =
       std::find_if(candidates_.begin(), candidates_.end(),
                    [&](const Candidate& candidate) { return candidate.token == token; });
-  candidates_ = {*chosen};
+  if (chosen != candidates_.end()) {
+    candidates_ = {*chosen};
+  } else {
+    const float logit = row_logits_[beam.row * static_cast<size_t>(decoder_.vocab_size) +
+                                    static_cast<size_t>(token)];
+    candidates_ = {candidate(beam, token, logit, false, log_sum)};
+  }
+}
+
+// All tokens of a row but the forbidden ones.
+void Search::weigh_all(const Beam& beam, float log_sum) {
+  const float* const logits = &row_logits_[beam.row * static_cast<size_t>(decoder_.vocab_size)];
+  auto aside = beam.aside.begin();
+  for (int32_t token = 0; token < decoder_.vocab_size; ++token) {
+    const bool is_aside = aside != beam.aside.end() && aside->id == token;
+    const bool forbidden = is_aside && aside->forbidden;
+    const bool repeated = is_aside && aside->repeated;
+    if (is_aside) ++aside;
+    if (forbidden || logits[token] == -kInfinity) continue;
+    sampler_.add(token, candidate(beam, token, logits[token], repeated, log_sum).key);
+  }
 }
 
 // The best candidates end or go on, in each bank of the grid for itself (Hokamp and Liu 2017,

@@ -49,6 +49,7 @@ struct TaskSetting {
   const Request& request;
   const nn::StackSpec& decoder;
   kernels::CacheType cache;
+  const kernels::Table& kernels;
 };
 
 std::unique_ptr<Task> make_task(const TaskSetting& setting);
