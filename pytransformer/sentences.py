@@ -18,6 +18,7 @@ from pytransformer.results import TranslationResult
 from pytransformer.words import continues_word
 
 if TYPE_CHECKING:
+    from pytransformer.attention import AttentionMaps
     from pytransformer.shortlist import LexicalShortlist
 
 
@@ -124,6 +125,27 @@ class SentenceTranslator:
             names[int(found.attention[i].argmax())] if token_id == unknown else tokens[i]
             for i, token_id in enumerate(found.ids)
         ]
+
+    def attention(self, source: list[int], target: str | None, decoding: Decoding) -> AttentionMaps:
+        """Attention while the model reads a source and a translation, by default its own."""
+        from pytransformer.attention import AttentionMaps
+
+        ends = decoding.search.end_token_ids
+        tokenizer = self.model.tokenizer
+        if target is None:
+            best = self.submit([source], decoding, nothing=[]).hypotheses()[0][0]
+            ids = [token_id for token_id in best.ids if token_id not in ends]
+            ids += ends[:1] if best.reason == "end" else []
+        else:
+            ids = [*tokenizer.target_ids(tokenizer.encode_target(target)), ends[0]]
+        start = decoding.search.decoder_start_token_id
+        maps = self.engine.attention(source, [start, *ids[:-1]])
+        return AttentionMaps(
+            tokenizer.source_tokens(source),
+            tokenizer.target_tokens(ids),
+            *maps,
+            start_token=tokenizer.target_tokens([start])[0],
+        )
 
     def check(
         self,

@@ -149,6 +149,21 @@ class Translator(EngineOwner):
         pending = batch.submit(stream=True)
         return in_event_loop(batch.stream(pending), pending.cancel)
 
+    @overload
+    def translate_batch(
+        self,
+        source: Any,
+        target_prefix: Any = ...,
+        *,
+        asynchronous: Literal[False] = ...,
+        **options: Any,
+    ) -> list[TranslationResult]: ...
+
+    @overload
+    def translate_batch(
+        self, source: Any, target_prefix: Any = ..., *, asynchronous: Literal[True], **options: Any
+    ) -> list[AsyncResult[TranslationResult]]: ...
+
     def translate_batch(
         self,
         source: Iterable[Sentence],
@@ -157,7 +172,7 @@ class Translator(EngineOwner):
         callback: Callable[[GenerationStepResult], bool] | None = None,
         asynchronous: bool = False,
         **options: Any,
-    ) -> Any:
+    ) -> list[TranslationResult] | list[AsyncResult[TranslationResult]]:
         """Translates sentences given as tokens or ids.
 
         The source's end token is added unless a sentence has it already; tokens that the vocabulary
@@ -214,6 +229,32 @@ class Translator(EngineOwner):
         """Translates a file line by line; see :func:`pytransformer.files.translate_file`."""
         return files.translate_file(self, source_path, output_path, target_path, **options)
 
+    @overload
+    def score_batch(
+        self,
+        source: Iterable[Sentence],
+        target: Iterable[Sentence],
+        *,
+        max_batch_size: int = ...,
+        batch_type: Literal["examples", "tokens"] = ...,
+        max_input_length: int = ...,
+        offset: int = ...,
+        asynchronous: Literal[False] = ...,
+    ) -> list[ScoringResult]: ...
+
+    @overload
+    def score_batch(
+        self,
+        source: Iterable[Sentence],
+        target: Iterable[Sentence],
+        *,
+        max_batch_size: int = ...,
+        batch_type: Literal["examples", "tokens"] = ...,
+        max_input_length: int = ...,
+        offset: int = ...,
+        asynchronous: Literal[True],
+    ) -> list[AsyncResult[ScoringResult]]: ...
+
     def score_batch(
         self,
         source: Iterable[Sentence],
@@ -224,7 +265,7 @@ class Translator(EngineOwner):
         max_input_length: int = 0,
         offset: int = 0,
         asynchronous: bool = False,
-    ) -> Any:
+    ) -> list[ScoringResult] | list[AsyncResult[ScoringResult]]:
         """Scores given translations.
 
         The log-probabilities are those that a search gives the same tokens, bit for bit.
@@ -322,28 +363,11 @@ class Translator(EngineOwner):
             tgt_lang: language of the translation.
             **options: see :class:`pytransformer.options.TranslationOptions`.
         """
-        from pytransformer.attention import AttentionMaps
-
         decoding = self._sentences.resolve(options)
         source = self._sentences.fitted(self._source_ids(text, src_lang, tgt_lang), 0, decoding)
-        end = decoding.search.end_token_ids[0]
-        tokenizer = self._model.tokenizer
-        if target is None:
-            pending = self._sentences.submit([source], decoding, nothing=[])
-            best = pending.hypotheses()[0][0]
-            ids = [i for i in best.ids if i not in decoding.search.end_token_ids]
-            ids += [end] if best.reason == "end" else []
-        else:
+        if target is not None:
             check_unicode(0, target)
-            ids = [*tokenizer.target_ids(tokenizer.encode_target(target)), end]
-        start = decoding.search.decoder_start_token_id
-        maps = self._engine.attention(source, [start, *ids[:-1]])
-        return AttentionMaps(
-            tokenizer.source_tokens(source),
-            tokenizer.target_tokens(ids),
-            *maps,
-            start_token=tokenizer.target_tokens([start])[0],
-        )
+        return self._sentences.attention(source, target, decoding)
 
     def _text_batch(
         self,
