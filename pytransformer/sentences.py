@@ -121,8 +121,10 @@ class SentenceTranslator:
         if not decoding.options.replace_unknowns or unknown not in found.ids:
             return tokens
         names = source()
+        # The end token, which stands last in what the model has read, is no name for anything.
+        words = max(1, min(found.attention.shape[1], len(names)) - 1)
         return [
-            names[int(found.attention[i].argmax())] if token_id == unknown else tokens[i]
+            names[int(found.attention[i, :words].argmax())] if token_id == unknown else tokens[i]
             for i, token_id in enumerate(found.ids)
         ]
 
