@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
 from pytransformer.errors import OptionError
 from pytransformer.results import ExecutionStats, TranslationResult
@@ -30,7 +30,7 @@ def translate_file(
     *,
     max_batch_size: int = 32,
     read_batch_size: int = 0,
-    batch_type: str = "examples",
+    batch_type: Literal["examples", "tokens"] = "examples",
     with_scores: bool = False,
     source_tokenize_fn: Tokenize | None = None,
     target_tokenize_fn: Tokenize | None = None,
@@ -76,7 +76,7 @@ def translate_file(
             source,
             target,
             max_batch_size=max_batch_size,
-            batch_type=batch_type,  # type: ignore[arg-type]
+            batch_type=batch_type,
             **options,
         )
         # Wrong options must not cost what is in the file.
@@ -102,7 +102,7 @@ def score_file(
     *,
     max_batch_size: int = 32,
     read_batch_size: int = 0,
-    batch_type: str = "examples",
+    batch_type: Literal["examples", "tokens"] = "examples",
     max_input_length: int = 0,
     offset: int = 0,
     with_tokens_score: bool = False,
@@ -125,7 +125,7 @@ def score_file(
             _tokens(source_path, source_tokenize_fn, stack),
             _tokens(target_path, target_tokenize_fn, stack),
             max_batch_size=max_batch_size,
-            batch_type=batch_type,  # type: ignore[arg-type]
+            batch_type=batch_type,
             max_input_length=max_input_length,
             offset=offset,
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pytransformer.decoding import Decoding
 from pytransformer.errors import OptionError
-from pytransformer.glossary import Glossary, GlossaryLine
-from pytransformer.inputs import check_unicode
+from pytransformer.glossary import Glossary, GlossaryLine, GlossaryMode, check_mode
+from pytransformer.inputs import check_unicode, text_list
 from pytransformer.pending import Hypothesis, Pending
 from pytransformer.results import ScoredText
 from pytransformer.sentences import SentenceTranslator
@@ -169,3 +170,27 @@ class TextBatch:
 
 def _one_line(text: str) -> str:
     return text.replace("\n", " ")
+
+
+def text_batch(
+    translator: SentenceTranslator,
+    text: str | Iterable[str],
+    *,
+    src_lang: str | None = None,
+    tgt_lang: str | None = None,
+    target_prefix: str | None = None,
+    glossary: Mapping[str, str] | None = None,
+    glossary_mode: GlossaryMode = "phrases",
+    **options: Any,
+) -> TextBatch:
+    """Checks what a caller gives with a text or texts; see `Translator.translate`."""
+    texts = [text] if isinstance(text, str) else text_list(text)
+    if target_prefix is not None and not isinstance(target_prefix, str):
+        raise TypeError(f"target_prefix is {type(target_prefix).__name__}, expected a string")
+    check_mode(glossary_mode)
+    terms = None if glossary is None else Glossary(glossary, glossary_mode)
+    decoding = translator.resolve(options)
+    if terms is not None and decoding.draws:
+        raise OptionError("glossary does not go with sampling")
+    asked = TextOptions(src_lang, tgt_lang, target_prefix, terms)
+    return TextBatch(translator, texts, asked, decoding)

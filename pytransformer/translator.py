@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from pytransformer import files
 from pytransformer.engine_owner import EngineOwner
 from pytransformer.errors import OptionError
-from pytransformer.glossary import Glossary, GlossaryMode, check_mode
+from pytransformer.glossary import GlossaryMode
 from pytransformer.inputs import InputLengthError, Sentence, check_unicode, text_list
 from pytransformer.pending import AsyncResult
 from pytransformer.results import (
@@ -21,7 +21,7 @@ from pytransformer.results import (
 )
 from pytransformer.settings import SETTINGS, THREADS, TranslatorSettings
 from pytransformer.streaming import in_event_loop
-from pytransformer.texts import TextBatch, TextOptions
+from pytransformer.texts import TextBatch, text_batch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +85,8 @@ class Translator(EngineOwner):
             OptionError: one or more options are wrong, or a language is not the model's.
             InputLengthError: a line is longer than the model's positions and may not be cut.
         """
-        batch = self._text_batch(
+        batch = text_batch(
+            self._sentences,
             text,
             src_lang=src_lang,
             tgt_lang=tgt_lang,
@@ -106,7 +107,7 @@ class Translator(EngineOwner):
         for index, text in enumerate(texts):
             if "\n" in text:
                 raise OptionError(f"line {index} holds a newline, expected single lines")
-        batch = self._text_batch(texts, **{**arguments, "return_scores": True})
+        batch = text_batch(self._sentences, texts, **{**arguments, "return_scores": True})
         return batch.scored(batch.submit().hypotheses())
 
     @overload
@@ -121,7 +122,7 @@ class Translator(EngineOwner):
         Texts that are asked for one after another join the batch that is running, so many single
         ones take about as long as one call with all of them.
         """
-        batch = self._text_batch(text, **arguments)
+        batch = text_batch(self._sentences, text, **arguments)
         pending = batch.submit()
 
         def make_result() -> str | list[str]:
@@ -369,32 +370,10 @@ class Translator(EngineOwner):
             check_unicode(0, target)
         return self._sentences.attention(source, target, decoding)
 
-    def _text_batch(
-        self,
-        text: str | Iterable[str],
-        *,
-        src_lang: str | None = None,
-        tgt_lang: str | None = None,
-        target_prefix: str | None = None,
-        glossary: Mapping[str, str] | None = None,
-        glossary_mode: GlossaryMode = "phrases",
-        **options: Any,
-    ) -> TextBatch:
-        texts = [text] if isinstance(text, str) else text_list(text)
-        if target_prefix is not None and not isinstance(target_prefix, str):
-            raise TypeError(f"target_prefix is {type(target_prefix).__name__}, expected a string")
-        check_mode(glossary_mode)
-        terms = None if glossary is None else Glossary(glossary, glossary_mode)
-        decoding = self._sentences.resolve(options)
-        if terms is not None and decoding.draws:
-            raise OptionError("glossary does not go with sampling")
-        asked = TextOptions(src_lang, tgt_lang, target_prefix, terms)
-        return TextBatch(self._sentences, texts, asked, decoding)
-
     def _single_text(self, text: str, arguments: Mapping[str, Any]) -> TextBatch:
         if not isinstance(text, str):
             raise TypeError(f"text is {type(text).__name__}, expected a string")
-        return self._text_batch(text, **arguments)
+        return text_batch(self._sentences, text, **arguments)
 
     def _source_ids(
         self, source: str | Sentence, src_lang: str | None, tgt_lang: str | None
