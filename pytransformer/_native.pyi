@@ -95,6 +95,7 @@ class SearchOptions:
     num_beam_groups: int
     diversity_penalty: float
     early_stopping: int  # 0 false, 1 true, 2 "never"
+    beam_rule: int  # 0 "generate", 1 "marian"
     max_decoding_length: int
     min_decoding_length: int
     max_length_factor: float

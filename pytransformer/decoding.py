@@ -26,6 +26,7 @@ _PLAIN = frozenset((bool, int, float, str, type(None)))
 _Key: TypeAlias = tuple[object, ...]
 _MOST_RESOLVED = 64
 
+_BEAM_RULES = {"generate": 0, "marian": 1}
 _EARLY_STOPPING: dict[bool | str, int] = {False: 0, True: 1, "never": 2}
 
 
@@ -127,6 +128,7 @@ def _search_options(
     for name in _SAME:
         setattr(search, name, getattr(options, name))
     search.early_stopping = _EARLY_STOPPING[options.early_stopping]
+    search.beam_rule = _BEAM_RULES[options.beam_rule]
     search.return_attention = options.return_attention or options.replace_unknowns
     search.return_logits = options.return_logits_vocab
     search.attention_layer = options.attention_layer % max(1, limits.num_layers)

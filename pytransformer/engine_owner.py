@@ -11,6 +11,7 @@ from pytransformer import _native
 from pytransformer.batches import TokenBatches
 from pytransformer.decoding import DecodingLimits
 from pytransformer.model_files import OpenModel, open_model
+from pytransformer.model_spec import Checkpoint
 from pytransformer.pending import CompletionWatcher
 from pytransformer.scoring import Scorer
 from pytransformer.sentences import SentenceTranslator
@@ -26,7 +27,7 @@ class EngineOwner:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | None = None,
+        model: str | os.PathLike[str] | Checkpoint | None = None,
         *,
         compute_type: str = "default",
         inter_threads: int = 1,
@@ -38,13 +39,14 @@ class EngineOwner:
         """Opens a model.
 
         Args:
-            model: path of a checkpoint (a Hugging Face directory) or of a native model file; None
-                is the model that the package carries.
+            model: path of a checkpoint in any format (docs/checkpoints.md) or of a native model
+                file, or what a loader has read; None is the model that the package carries.
             compute_type: number format of the weights: "float32", "bfloat16", "int8" or "int4".
-                "default" is as stored, in which a native file is mapped and shared with other
-                processes; any other type is converted in memory. "auto" is the fastest that costs
-                at most 0.3 BLEU: int8, but what is stored as int4 stays so. CTranslate2's
-                "int8_float32", "int8_float16" and "int8_bfloat16" mean "int8".
+                "default" is as stored (other floats count as float32), in which a native file is
+                mapped and shared with other processes; any other type is converted in memory.
+                "auto" is the fastest that costs at most 0.3 BLEU: int8, but what is stored as int4
+                stays so. CTranslate2's "int8_float32", "int8_float16" and "int8_bfloat16" mean
+                "int8".
             inter_threads: how many workers translate in parallel; they share the weights.
             intra_threads: threads of each worker; 0 shares out the cores that this process may use
                 (by its affinity and its container's quota).
@@ -66,7 +68,12 @@ class EngineOwner:
         )
         self._shortlist = None if shortlist is None else os.path.abspath(os.fspath(shortlist))
         # Where the process goes later must not change what a pickled translator opens.
-        self._path = None if model is None else os.path.abspath(os.fspath(model))
+        self._is_made = isinstance(model, Checkpoint)
+        self._path = (
+            None
+            if model is None or isinstance(model, Checkpoint)
+            else os.path.abspath(os.fspath(model))
+        )
         settings = self._settings
         self._model = open_model(model, settings.compute_type)
         cores_per_worker = _native.available_threads() // settings.inter_threads
@@ -145,6 +152,11 @@ class EngineOwner:
 
     def __reduce__(self) -> Any:
         """Pickles path and settings, not weights: whoever opens it needs the same files."""
+        if self._is_made:
+            raise TypeError(
+                "a model made in memory cannot be pickled; write it to a file by "
+                "pytransformer.native.write and open that"
+            )
         settings = {**dataclasses.asdict(self._settings), "shortlist": self._shortlist}
         return _reopen, (type(self), self._path, settings)
 

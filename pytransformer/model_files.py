@@ -72,8 +72,12 @@ class OpenModel:
         return ids[0] if self.tokenizer.target_tokens(ids) == [token] else None
 
 
-def open_model(path: str | os.PathLike[str] | None, compute_type: str = "default") -> OpenModel:
+def open_model(
+    path: str | os.PathLike[str] | Checkpoint | None, compute_type: str = "default"
+) -> OpenModel:
     """Opens the checkpoint or native file at `path`, or the bundled model for None.
+
+    A checkpoint may also be given as its loader has read it.
 
     A native file whose matrices have the compute type is mapped; of any other a converted image is
     made in memory.
@@ -89,12 +93,14 @@ def open_model(path: str | os.PathLike[str] | None, compute_type: str = "default
             raise CheckpointError(
                 f"{path}: this installation carries no bundled model; give the path of one"
             )
-    name = os.fsdecode(path)
+    name = "<memory>" if isinstance(path, Checkpoint) else os.fsdecode(path)
     try:
-        if is_native(name):
+        if isinstance(path, Checkpoint):
+            model = _build(path, name, compute_type)
+        elif is_native(name):
             model = _open_native(name, compute_type)
         else:
-            model = _open_checkpoint(name, compute_type)
+            model = _build(read_checkpoint(name), name, compute_type)
     except PytransformerError:
         raise
     except ValueError as error:
@@ -117,11 +123,11 @@ def _open_native(path: str, compute_type: str) -> _native.Model:
     return model if image is None else _native.Model.from_buffer(image.data, path)
 
 
-def _open_checkpoint(path: str, compute_type: str) -> _native.Model:
+def _build(checkpoint: Checkpoint, name: str, compute_type: str) -> _native.Model:
     from pytransformer import native
 
-    image = native.build_image(read_checkpoint(path), compute_type)
-    return _native.Model.from_buffer(image.data, path)
+    image = native.build_image(checkpoint, compute_type)
+    return _native.Model.from_buffer(image.data, name)
 
 
 def read_checkpoint(path: str) -> Checkpoint:

@@ -49,14 +49,14 @@ def build_image(checkpoint: Checkpoint, compute_type: str = "default") -> Image:
     """The whole native file in memory, aligned to 64 bytes.
 
     The image is allocated once, and the weights are read and packed into it one after another.
-    "default" is float32, in which a checkpoint is read whatever it is stored in.
+    "default" is the checkpoint's own: float32 whatever floats it is stored in, or int8.
 
     Raises:
         OptionError: an unknown compute type.
         CheckpointError: the weights hold NaN or infinity, which int8 and int4 have not.
         Exception: what reading the checkpoint's tensors raises.
     """
-    matrix_type = resolve(compute_type, "float32") or "float32"
+    matrix_type = resolve(compute_type, checkpoint.compute_type) or checkpoint.compute_type
     file_entries, listing = _file_entries(checkpoint.files)
     weights = [
         item.stored_as(matrix_type) if isinstance(item, Matrix) else item

@@ -5,6 +5,7 @@ docs/native-format.md is the definition; this module follows it line by line.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -32,44 +33,101 @@ def entries(model: ModelSpec, tensors: Tensors) -> Iterator[Entry | Matrix]:
     encoder, decoder = model.encoder, model.decoder
     if model.shared_embedding:
         yield _matrix(tensors, "shared.embedding.weight", encoder.vocab_size, encoder.d_model)
-    for side, stack in (("encoder", encoder), ("decoder", decoder)):
-        if not model.shared_embedding:
-            yield _matrix(tensors, f"{side}.embedding.weight", stack.vocab_size, stack.d_model)
-        if stack.embedding_norm:
-            yield from _norm(tensors, f"{side}.embedding.norm", stack.d_model)
-        if stack.positions.kind == "learned":
-            yield _positions(tensors, f"{side}.positions.weight", stack)
-        for layer in range(stack.num_layers):
-            yield from _layer(
-                tensors, f"{side}.layers.{layer}", stack, is_decoder=side == "decoder"
-            )
-        if stack.final_norm:
-            yield from _norm(tensors, f"{side}.norm", stack.d_model)
-    yield from _cross_key_value(tensors, decoder, encoder.d_model)
+    if model.architecture != "decoder":
+        yield from _stack(tensors, "encoder", model, encoder)
+    if model.architecture == "encoder":
+        return
+    yield from _stack(tensors, "decoder", model, decoder)
+    if model.architecture == "encoder_decoder":
+        yield from _cross_key_value(tensors, decoder, encoder.d_model)
     if not model.tied_output:
         yield _matrix(tensors, "output.weight", decoder.vocab_size, decoder.d_model)
     if "output.bias" in tensors:
         yield _vector(tensors, "output.bias", decoder.vocab_size)
 
 
-def _layer(
-    tensors: Tensors, name: str, stack: StackSpec, *, is_decoder: bool
+def _stack(
+    tensors: Tensors, side: str, model: ModelSpec, stack: StackSpec
 ) -> Iterator[Entry | Matrix]:
-    attention = f"{name}.self_attention"
-    parts = [f"{attention}.{part}" for part in ("query", "key", "value")]
-    yield from _to_heads(tensors, f"{attention}.qkv", parts, stack, stack.d_model)
-    yield from _from_heads(tensors, f"{attention}.output", stack)
-    yield from _norm(tensors, f"{attention}.norm", stack.d_model)
-    if is_decoder:
+    if stack.vector_size:
+        yield from _linear(tensors, f"{side}.vectors", stack.d_model, stack.vector_size)
+    elif not model.shared_embedding:
+        yield _matrix(tensors, f"{side}.embedding.weight", stack.vocab_size, stack.d_model)
+    if stack.embedding_norm:
+        yield from _norm(tensors, f"{side}.embedding.norm", stack.d_model)
+    if stack.positions.kind == "learned":
+        yield _positions(tensors, f"{side}.positions.weight", stack)
+    crosses = side == "decoder" and model.architecture == "encoder_decoder"
+    for layer in range(stack.num_layers):
+        yield from _layer(tensors, f"{side}.layers.{layer}", stack, crosses=crosses)
+    if stack.final_norm:
+        yield from _norm(tensors, f"{side}.norm", stack.d_model)
+
+
+def _layer(
+    tensors: Tensors, name: str, stack: StackSpec, *, crosses: bool
+) -> Iterator[Entry | Matrix]:
+    if stack.autoregression == "ssru":
+        yield from _ssru(tensors, f"{name}.ssru", stack)
+    elif stack.autoregression == "average_attention":
+        yield from _average(tensors, f"{name}.average", stack)
+    else:
+        yield from _self_attention(tensors, f"{name}.self_attention", stack)
+    if crosses:
         attention = f"{name}.cross_attention"
         yield from _to_heads(
             tensors, f"{attention}.query", [f"{attention}.query"], stack, stack.d_model
         )
         yield from _from_heads(tensors, f"{attention}.output", stack)
-        yield from _norm(tensors, f"{attention}.norm", stack.d_model)
-    yield from _linear(tensors, f"{name}.feed_forward.up", stack.d_ff, stack.d_model)
-    yield from _linear(tensors, f"{name}.feed_forward.down", stack.d_model, stack.d_ff)
-    yield from _norm(tensors, f"{name}.feed_forward.norm", stack.d_model)
+        yield from _layers_norm(tensors, attention, stack)
+    yield from _feed_forward(tensors, f"{name}.feed_forward", stack)
+
+
+def _self_attention(tensors: Tensors, name: str, stack: StackSpec) -> Iterator[Entry | Matrix]:
+    parts = [f"{name}.{part}" for part in ("query", "key", "value")]
+    yield from _to_heads(tensors, f"{name}.qkv", parts, stack, stack.d_model)
+    yield from _from_heads(tensors, f"{name}.output", stack)
+    yield from _layers_norm(tensors, name, stack)
+    if stack.distances is None or stack.distances.kind == "rotary":
+        return
+    distances = 2 * stack.distances.max_distance + 1
+    if stack.distances.kind == "bias":
+        yield _rows(tensors, f"{name}.distances.bias", stack.num_heads, distances)
+    else:
+        yield _rows(tensors, f"{name}.distances.keys", distances, stack.head_dim)
+        yield _rows(tensors, f"{name}.distances.values", distances, stack.head_dim)
+
+
+def _ssru(tensors: Tensors, name: str, stack: StackSpec) -> Iterator[Entry | Matrix]:
+    width = stack.d_model
+    one_head = dataclasses.replace(stack, num_heads=1, head_dim=width)
+    parts = [f"{name}.input", f"{name}.forget"]
+    yield from _to_heads(tensors, f"{name}.input_forget", parts, one_head, width)
+    if f"{name}.output.weight" in tensors:
+        yield from _linear(tensors, f"{name}.output", width, width)
+    yield from _layers_norm(tensors, name, stack)
+
+
+def _average(tensors: Tensors, name: str, stack: StackSpec) -> Iterator[Entry | Matrix]:
+    assert stack.average is not None
+    between = [stack.average.width] * (stack.average.num_layers - 1)
+    widths = [stack.d_model, *between, stack.d_model]
+    for layer in range(stack.average.num_layers):
+        yield from _linear(tensors, f"{name}.layers.{layer}", widths[layer + 1], widths[layer])
+    if stack.average.gated:
+        for gate in ("input_gate", "forget_gate"):
+            yield from _linear(tensors, f"{name}.{gate}", stack.d_model, stack.d_model)
+    yield from _layers_norm(tensors, name, stack)
+
+
+def _feed_forward(tensors: Tensors, name: str, stack: StackSpec) -> Iterator[Entry | Matrix]:
+    yield from _linear(tensors, f"{name}.up", stack.d_ff, stack.d_model)
+    if stack.gated:
+        yield from _linear(tensors, f"{name}.gate", stack.d_ff, stack.d_model)
+    for layer in range(stack.feed_forward_depth - 2):
+        yield from _linear(tensors, f"{name}.middle.{layer}", stack.d_ff, stack.d_ff)
+    yield from _linear(tensors, f"{name}.down", stack.d_model, stack.d_ff)
+    yield from _layers_norm(tensors, name, stack)
 
 
 def _cross_key_value(
@@ -97,20 +155,32 @@ def _norm(tensors: Tensors, name: str, width: int) -> Iterator[Entry]:
     yield _vector(tensors, f"{name}.bias", width)
 
 
+def _layers_norm(tensors: Tensors, layer: str, stack: StackSpec) -> Iterator[Entry]:
+    if stack.norm_position != "none":
+        yield from _norm(tensors, f"{layer}.norm", stack.d_model)
+
+
 def _vector(tensors: Tensors, name: str, size: int) -> Entry:
+    """A vector; a bias that the model lacks is zero."""
+
     def fill(target: FloatArray) -> None:
-        target[:size] = tensors[name]
+        if name in tensors or not name.endswith(".bias"):
+            target[:size] = tensors[name]
 
     return Entry((Tensor(name, "F32", (pad(size),)),), fill)
 
 
-def _positions(tensors: Tensors, name: str, stack: StackSpec) -> Entry:
-    rows = stack.positions.offset + stack.positions.max_length
-
+def _rows(tensors: Tensors, name: str, rows: int, columns: int) -> Entry:
     def fill(target: FloatArray) -> None:
-        target[:, : stack.d_model] = tensors[name]
+        target[:, :columns] = tensors[name]
 
-    return Entry((Tensor(name, "F32", (rows, pad(stack.d_model))),), fill)
+    return Entry((Tensor(name, "F32", (rows, pad(columns))),), fill)
+
+
+def _positions(tensors: Tensors, name: str, stack: StackSpec) -> Entry:
+    positions = stack.positions
+    rows = positions.offset + positions.max_length * positions.segments
+    return _rows(tensors, name, rows, stack.d_model)
 
 
 def _matrix(tensors: Tensors, name: str, outputs: int, inputs: int) -> Matrix:
@@ -145,12 +215,17 @@ def _to_heads(
 
 
 def _from_heads(tensors: Tensors, name: str, stack: StackSpec) -> Iterator[Entry | Matrix]:
-    """The projection back from the heads, each padded by itself, to d_model."""
+    """The projection back from the heads, each padded by itself, to d_model.
+
+    A model without one gets the identity.
+    """
     heads, head_dim, d_model = stack.num_heads, stack.head_dim, stack.d_model
     width = heads * pad(head_dim)
 
     def blocks() -> Iterator[FloatArray]:
-        padded = _pad_axis(tensors[f"{name}.weight"].reshape(d_model, heads, head_dim), 2)
+        stored = f"{name}.weight" in tensors
+        weight = tensors[f"{name}.weight"] if stored else np.eye(d_model, dtype=np.float32)
+        padded = _pad_axis(weight.reshape(d_model, heads, head_dim), 2)
         return row_blocks(padded.reshape(d_model, width))
 
     yield Matrix(f"{name}.weight", pad(d_model) // PANEL, width, blocks)

@@ -84,6 +84,12 @@ class TranslationOptions:
         "hypotheses, false when a better one is unlikely, never when none is possible",
         flags=("--early-stopping",),
     )
+    beam_rule: Literal["generate", "marian"] = option(
+        Choice(("generate", "marian")),
+        "whose beam search: generate is Hugging Face's, where beam_size hypotheses go on however "
+        "many end; in marian's each one that ends leaves with its beam",
+        flags=("--beam-rule",),
+    )
     max_decoding_length: int = option(
         Integer(1, _MOST),
         "longest translation, in tokens",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from pytransformer import _native
@@ -13,6 +13,7 @@ from pytransformer.decoding import Decoding, Resolver
 from pytransformer.errors import OptionError
 from pytransformer.inputs import InputLengthError, cut
 from pytransformer.model_files import OpenModel
+from pytransformer.model_spec import NO_TOKEN
 from pytransformer.pending import Hypothesis, Pending
 from pytransformer.results import TranslationResult
 from pytransformer.words import continues_word
@@ -128,6 +129,29 @@ class SentenceTranslator:
             for i, token_id in enumerate(found.ids)
         ]
 
+    def into_language(
+        self, decoding: Decoding, tgt_lang: str | None, given: Collection[str] = ()
+    ) -> Decoding:
+        """The decoding with the tokens that stand for a target language.
+
+        An option that the caller has `given` holds. Raises OptionError for an unknown language.
+        """
+        tokenizer, search = self.model.tokenizer, decoding.search
+        first = tokenizer.forced_bos_id(tgt_lang)
+        if first is not None and "forced_bos_token_id" not in given:
+            search.forced_bos_token_id = first
+        start = tokenizer.decoder_start_id(tgt_lang)
+        if start is not None:
+            search.decoder_start_token_id = start
+        return decoding
+
+    def target_ids(self, text: str, decoding: Decoding) -> list[int]:
+        """The ids of a text in the target language, with the token that comes first in it."""
+        tokenizer = self.model.tokenizer
+        ids = tokenizer.target_ids(tokenizer.encode_target(text))
+        first = decoding.search.forced_bos_token_id
+        return ids if first < 0 else [first, *ids]
+
     def attention(self, source: list[int], target: str | None, decoding: Decoding) -> AttentionMaps:
         """Attention while the model reads a source and a translation, by default its own."""
         from pytransformer.attention import AttentionMaps
@@ -139,14 +163,14 @@ class SentenceTranslator:
             ids = [token_id for token_id in best.ids if token_id not in ends]
             ids += ends[:1] if best.reason == "end" else []
         else:
-            ids = [*tokenizer.target_ids(tokenizer.encode_target(target)), ends[0]]
+            ids = [*self.target_ids(target, decoding), ends[0]]
         start = decoding.search.decoder_start_token_id
         maps = self.engine.attention(source, [start, *ids[:-1]])
         return AttentionMaps(
             tokenizer.source_tokens(source),
             tokenizer.target_tokens(ids),
             *maps,
-            start_token=tokenizer.target_tokens([start])[0],
+            start_token="" if start == NO_TOKEN else tokenizer.target_tokens([start])[0],
         )
 
     def check(

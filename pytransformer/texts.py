@@ -52,8 +52,7 @@ class TextBatch:
                 self._add(line, owner, asked)
         self._prefix: list[int] = []
         if asked.target_prefix:
-            tokens = self._tokenizer.encode_target(asked.target_prefix)
-            self._prefix = self._tokenizer.target_ids(tokens)
+            self._prefix = translator.target_ids(asked.target_prefix, decoding)
 
     def submit(self, *, stream: bool = False) -> Pending:
         """Queues the lines; a job for :meth:`stream` tells of single tokens."""
@@ -189,7 +188,7 @@ def text_batch(
         raise TypeError(f"target_prefix is {type(target_prefix).__name__}, expected a string")
     check_mode(glossary_mode)
     terms = None if glossary is None else Glossary(glossary, glossary_mode)
-    decoding = translator.resolve(options)
+    decoding = translator.into_language(translator.resolve(options), tgt_lang, options)
     if terms is not None and decoding.draws:
         raise OptionError("glossary does not go with sampling")
     asked = TextOptions(src_lang, tgt_lang, target_prefix, terms)

@@ -26,6 +26,7 @@ from pytransformer.texts import TextBatch, text_batch
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from typing_extensions import Self
 
     from pytransformer.attention import AttentionMaps
 
@@ -44,6 +45,32 @@ class Translator(EngineOwner):
         >>> translator.translate("Ein Hund läuft durch den Schnee.", tgt_lang="en")
         'A dog runs through the snow.'
     """
+
+    @classmethod
+    def from_state_dict(
+        cls,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, npt.NDArray[Any]],
+        *,
+        files: Mapping[str, bytes] | None = None,
+        **settings: Any,
+    ) -> Self:
+        """A translator for a model in memory.
+
+        Args:
+            config: what the model is: the contents of a Hugging Face config.json, or the
+                description of a PyTorch model (docs/checkpoints.md).
+            tensors: its weights by the names of its state dict, as arrays of floats.
+            files: its tokenizer's files by name, as they would lie beside it.
+            **settings: as for the constructor, such as `compute_type`.
+
+        Raises:
+            CheckpointError: config, tensors or files are incomplete or contradict each other.
+            UnsupportedModelError: the engine does not compute such a model.
+        """
+        from pytransformer.loaders.memory import load_from_memory
+
+        return cls(load_from_memory(config, tensors, files), **settings)
 
     @overload
     def translate(self, text: str, **arguments: Any) -> str: ...
@@ -365,6 +392,7 @@ class Translator(EngineOwner):
             **options: see :class:`pytransformer.options.TranslationOptions`.
         """
         decoding = self._sentences.resolve(options)
+        decoding = self._sentences.into_language(decoding, tgt_lang, options)
         source = self._sentences.fitted(self._source_ids(text, src_lang, tgt_lang), 0, decoding)
         if target is not None:
             check_unicode(0, target)

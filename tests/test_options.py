@@ -88,6 +88,7 @@ def test_defaults_are_those_of_the_checkpoint() -> None:
         "num_beam_groups": 1,
         "diversity_penalty": 0.0,
         "early_stopping": True,
+        "beam_rule": "generate",
         "max_decoding_length": 63,  # what the checkpoint says, cut to what the positions reach
         "min_decoding_length": 2,
         "max_length_factor": 0.0,

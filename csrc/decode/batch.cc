@@ -15,7 +15,9 @@ constexpr size_t kEncoderRows = 512;
 
 int64_t Batch::source_tokens() const {
   int64_t tokens = 0;
-  for (const auto& active : active_) tokens += active->cross->source_length();
+  for (const auto& active : active_) {
+    tokens += static_cast<int64_t>(active->ticket.source().size());
+  }
   return tokens;
 }
 
@@ -27,7 +29,7 @@ void Batch::admit(std::vector<Ticket> tickets) {
     while (end < tickets.size() && rows + tickets[end].source().size() <= kEncoderRows) {
       rows += tickets[end++].source().size();
     }
-    encode(std::span(tickets).subspan(begin, end - begin));
+    start(std::span(tickets).subspan(begin, end - begin));
     begin = end;
   }
   // Those that share an output layer stand together, so that it is read once.
@@ -36,17 +38,32 @@ void Batch::admit(std::vector<Ticket> tickets) {
   });
 }
 
-void Batch::encode(std::span<Ticket> group) {
+void Batch::start(std::span<Ticket> group) {
   const nn::StackSpec& decoder = model_.spec().decoder;
   const kernels::CacheType type = nn::cache_type(model_.compute_type());
+  std::vector<std::unique_ptr<nn::CrossCache>> caches(group.size());
+  if (model_.spec().has_encoder()) {
+    for (size_t i = 0; i < group.size(); ++i) {
+      const auto length = static_cast<int64_t>(group[i].source().size());
+      caches[i] = std::make_unique<nn::CrossCache>(decoder, type, length);
+    }
+    encode(group, caches);
+  }
+  for (size_t i = 0; i < group.size(); ++i) {
+    const Request& request = group[i].request();
+    auto task = make_task({group[i].job->options(), request, model_.spec(), type, kernels_});
+    active_.push_back(std::make_unique<Active>(
+        Active{std::move(group[i]), std::move(caches[i]), shortlist(request), std::move(task)}));
+  }
+}
+
+void Batch::encode(std::span<const Ticket> group,
+                   std::span<const std::unique_ptr<nn::CrossCache>> caches) {
   std::vector<std::span<const int32_t>> sources;
-  std::vector<std::unique_ptr<nn::CrossCache>> caches;
   std::vector<nn::CrossCache*> pointers;
-  for (const Ticket& ticket : group) {
-    sources.emplace_back(ticket.source());
-    caches.push_back(std::make_unique<nn::CrossCache>(
-        decoder, type, static_cast<int64_t>(ticket.source().size())));
-    pointers.push_back(caches.back().get());
+  for (size_t i = 0; i < group.size(); ++i) {
+    sources.emplace_back(group[i].source());
+    pointers.push_back(caches[i].get());
   }
   ++profile_.encoder_passes;
   for (const std::span<const int32_t> source : sources) {
@@ -56,12 +73,6 @@ void Batch::encode(std::span<Ticket> group) {
   }
   encoder_.run(sources);
   encoder_.fill(pointers);
-  for (size_t i = 0; i < group.size(); ++i) {
-    const Request& request = group[i].request();
-    auto task = make_task({group[i].job->options(), request, decoder, type, kernels_});
-    active_.push_back(std::make_unique<Active>(
-        Active{std::move(group[i]), std::move(caches[i]), shortlist(request), std::move(task)}));
-  }
 }
 
 // Sentences with the same list of tokens share the output layer made for it.
@@ -85,7 +96,7 @@ void Batch::gather() {
     const int64_t rows = static_cast<int64_t>(rows_.size()) - first;
     sentences_.push_back({active->cross.get(), &task.cache(), first, rows, active->shortlist.get(),
                           task.attention()});
-    const int64_t keys = active->cross->source_length();
+    const int64_t keys = active->cross == nullptr ? 0 : active->cross->source_length();
     profile_.cross_attention_keys += keys * rows;
     profile_.cross_attention_sentence_keys += keys;
     output_.num_candidates = std::max(output_.num_candidates, task.candidates_needed());

@@ -55,7 +55,9 @@ class Batch {
     Translation translation;
   };
 
-  void encode(std::span<Ticket> group);
+  void start(std::span<Ticket> group);
+  void encode(std::span<const Ticket> group,
+              std::span<const std::unique_ptr<nn::CrossCache>> caches);
   std::shared_ptr<const nn::Shortlist> shortlist(const Request& request) const;
   void stop_and_drop();
   void drop();

@@ -95,7 +95,7 @@ void Engine::add_to_profile(Batch& batch, nn::StageClock& clock) {
 }
 
 std::shared_ptr<Job> Engine::submit(std::vector<Request> requests, SearchOptions options) {
-  validate(options, model_->spec().decoder);
+  validate(options, model_->spec());
   for (size_t i = 0; i < requests.size(); ++i) {
     validate(requests[i], i, options, model_->spec());
   }

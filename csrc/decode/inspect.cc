@@ -1,5 +1,6 @@
 #include "decode/inspect.h"
 
+#include <optional>
 #include <span>
 
 #include "decode/options.h"
@@ -16,21 +17,23 @@ class ForcedPass {
              const std::vector<int32_t>& target)
       : target_(target),
         decoder_spec_(model.spec().decoder),
-        source_length_(static_cast<int64_t>(source.size())),
         team_(kernels::table(isa), 1),
         encoder_(model, team_),
         decoder_(model, team_),
-        self_(decoder_spec_, nn::cache_type(model.compute_type())),
-        cross_(decoder_spec_, nn::cache_type(model.compute_type()), source_length_) {
+        self_(decoder_spec_, nn::cache_type(model.compute_type())) {
+    check_target();
+    if (!model.spec().has_encoder()) return;
     check_ids("source", source, model.spec().encoder);
-    check_ids("target", target, model.spec().decoder);
     source_ = source;
+    cross_.emplace(decoder_spec_, nn::cache_type(model.compute_type()),
+                   static_cast<int64_t>(source.size()));
   }
 
   void encode(float* weights) {
+    if (!cross_) return;
     const std::span<const int32_t> ids = source_;
     encoder_.run({&ids, 1}, weights);
-    nn::CrossCache* const cross = &cross_;
+    nn::CrossCache* const cross = &*cross_;
     encoder_.fill({&cross, 1});
   }
 
@@ -46,8 +49,8 @@ class ForcedPass {
       rows[i].path = path.data();
       if (logits != nullptr) rows[i].logits = logits + i * static_cast<size_t>(vocab_size());
     }
-    const nn::StepSentence sentence = {&cross_, &self_, 0, static_cast<int64_t>(rows.size()),
-                                       nullptr, tap};
+    const nn::StepSentence sentence = {cross_ ? &*cross_ : nullptr,       &self_,  0,
+                                       static_cast<int64_t>(rows.size()), nullptr, tap};
     nn::StepOutput output = {};
     output.num_candidates = 1;
     decoder_.step(rows, {&sentence, 1}, output);
@@ -56,15 +59,21 @@ class ForcedPass {
   int64_t vocab_size() const { return decoder_spec_.vocab_size; }
 
  private:
+  // The start token may be none.
+  void check_target() const {
+    std::vector<int32_t> ids = target_;
+    if (!ids.empty() && ids.front() == -1) ids.front() = 0;
+    check_ids("target", ids, decoder_spec_);
+  }
+
   const std::vector<int32_t>& target_;
   const nn::StackSpec& decoder_spec_;
-  int64_t source_length_;
   std::vector<int32_t> source_;
   nn::Team team_;
   nn::Encoder encoder_;
   nn::Decoder decoder_;
   nn::SelfCache self_;
-  nn::CrossCache cross_;
+  std::optional<nn::CrossCache> cross_;
 };
 
 }  // namespace

@@ -49,7 +49,9 @@ class Faults {
 };
 
 void check_tokens(const SearchOptions& options, Faults& faults) {
-  faults.token("decoder_start_token_id", options.decoder_start_token_id);
+  if (options.decoder_start_token_id != -1) {
+    faults.token("decoder_start_token_id", options.decoder_start_token_id);
+  }
   faults.require(!options.end_token_ids.empty(), "end_token_ids is empty");
   faults.tokens("end_token_ids", options.end_token_ids);
   faults.tokens("suppress_token_ids", options.suppress_token_ids);
@@ -67,7 +69,8 @@ void check_tokens(const SearchOptions& options, Faults& faults) {
 
 }  // namespace
 
-void validate(const SearchOptions& options, const nn::StackSpec& decoder) {
+void validate(const SearchOptions& options, const nn::ModelSpec& model) {
+  const nn::StackSpec& decoder = model.decoder;
   constexpr float kMost = std::numeric_limits<float>::max();
   constexpr int32_t kMostBeams = 4096;
   Faults faults(decoder.vocab_size);
@@ -102,6 +105,12 @@ void validate(const SearchOptions& options, const nn::StackSpec& decoder) {
           (!options.samples() && options.num_beam_groups == 1 && options.prefix_bias_beta == 0),
       "return_alternatives goes neither with sampling nor with num_beam_groups nor with "
       "prefix_bias_beta");
+  faults.require(model.has_decoder(), "the model has no decoder, it only encodes");
+  faults.require(
+      model.has_encoder() || (!options.return_attention && options.coverage_penalty == 0),
+      "return_attention and coverage_penalty need an encoder to look at");
+  faults.require(model.has_encoder() || options.prefix_bias_beta == 0,
+                 "prefix_bias_beta needs an encoder");
   faults.require(options.max_batch_size >= 1, "max_batch_size is less than 1");
   if (decoder.num_layers > 0) {
     faults.between("attention_layer", options.attention_layer, 0, decoder.num_layers - 1);
@@ -117,8 +126,13 @@ void validate(const Request& request, size_t index, const SearchOptions& options
               const nn::ModelSpec& model) {
   const std::string number = std::to_string(index);
   const nn::StackSpec& decoder = model.decoder;
-  check_ids("source " + number, request.source, model.encoder);
+  check_ids("source " + number, request.source, model.has_encoder() ? model.encoder : decoder);
   if (!request.target.empty()) check_ids("target " + number, request.target, decoder);
+  if (!model.has_encoder() && static_cast<int64_t>(request.source.size() + request.target.size()) >=
+                                  decoder.positions.reach()) {
+    throw std::invalid_argument("prompt " + number + " leaves no room for a token: the model has " +
+                                std::to_string(decoder.positions.reach()) + " positions");
+  }
   for (const auto* const phrases : {&request.force_phrases, &request.force_words}) {
     for (const std::vector<int32_t>& phrase : *phrases) {
       check_ids("force_phrases " + number, phrase, decoder);

@@ -17,6 +17,12 @@ enum class EarlyStopping : int32_t {
   never = 2,      // "never": no running beam can beat it at any length up to the limit
 };
 
+// Which candidates of a step a beam search looks at.
+enum class BeamRule : int32_t {
+  generate = 0,  // Hugging Face: enough that beam_size of them go on
+  marian = 1,    // Marian: one for each beam; a finished hypothesis leaves with its beam
+};
+
 // docs/decoding.md says what each option means. Those named as in CTranslate2 or in Hugging Face
 // mean the same.
 struct SearchOptions {
@@ -32,6 +38,7 @@ struct SearchOptions {
   int32_t num_beam_groups = 1;
   float diversity_penalty = 0.0f;
   EarlyStopping early_stopping = EarlyStopping::heuristic;
+  BeamRule beam_rule = BeamRule::generate;
   int32_t max_decoding_length = 256;
   int32_t min_decoding_length = 0;
   float max_length_factor = 0.0f;  // times the source's length with its end token; 0: no limit
@@ -52,7 +59,7 @@ struct SearchOptions {
   int32_t attention_layer = 0;
   std::vector<int32_t> attention_heads;  // whose mean is returned; empty: all
 
-  int32_t decoder_start_token_id = 0;
+  int32_t decoder_start_token_id = 0;  // -1: an embedding of zeros
   std::vector<int32_t> end_token_ids;
   int32_t forced_bos_token_id = -1;  // -1: none
   int32_t forced_end_token_id = -1;
@@ -67,7 +74,8 @@ struct SearchOptions {
 
 // One sentence and what is asked of it alone.
 struct Request {
-  std::vector<int32_t> source;  // end token included
+  // End token included. Where there is no encoder: what the decoder reads first.
+  std::vector<int32_t> source;
   std::vector<int32_t> target;  // a prefix of the translation, or what is to be scored
   std::vector<std::vector<int32_t>> force_phrases;
   // The same, but no token of `continuations`, which are in order, may follow at once.
@@ -79,7 +87,7 @@ struct Request {
 };
 
 // Throws std::invalid_argument that lists everything that is wrong.
-void validate(const SearchOptions& options, const nn::StackSpec& decoder);
+void validate(const SearchOptions& options, const nn::ModelSpec& model);
 
 // Throws std::invalid_argument that names request `index` and what is wrong with it.
 void validate(const Request& request, size_t index, const SearchOptions& options,

@@ -32,6 +32,10 @@ Translation Search::take_result() {
                    [](const Hypothesis& a, const Hypothesis& b) { return a.score > b.score; });
   const auto wanted = static_cast<size_t>(options_.num_hypotheses);
   if (all.size() > wanted) all.resize(wanted);
+  for (Hypothesis& hypothesis : all) {
+    const auto prompt = std::min(static_cast<ptrdiff_t>(prompt_), std::ssize(hypothesis.ids));
+    hypothesis.ids.erase(hypothesis.ids.begin(), hypothesis.ids.begin() + prompt);
+  }
   return all;
 }
 
@@ -90,12 +94,14 @@ std::vector<TokenEvent> Search::take_events() {
     const auto place = static_cast<size_t>(told_);
     const auto scored = static_cast<size_t>(told_ - unscored_);
     const float log_prob = scored < log_probs.size() ? log_probs[scored] : 0.0f;
-    events.push_back({0, told_, tokens[place], log_prob, done_ && place + 1 == tokens.size()});
+    events.push_back(
+        {0, told_ - prompt_, tokens[place], log_prob, done_ && place + 1 == tokens.size()});
   }
   return events;
 }
 
 void Search::stop(int32_t tokens) {
+  tokens += prompt_;
   for (Group& group : groups_) {
     if (!group.beams.empty()) finish(group, group.beams.front(), FinishReason::stop);
     close(group);

@@ -9,27 +9,38 @@ namespace pytransformer::decode {
 Scoring::Scoring(const TaskSetting& setting)
     : options_(setting.options),
       target_(setting.request.target),
-      cache_(setting.decoder, setting.cache) {
+      cache_(setting.model.decoder, setting.cache) {
+  if (setting.model.has_encoder()) {
+    before_ = {options_.decoder_start_token_id};
+  } else {
+    before_ = setting.request.source;
+  }
   result_.ids = target_;
   done_ = target_.empty();
 }
 
 void Scoring::append_rows(std::vector<nn::StepRow>& rows) {
   logits_.assign(target_.size(), -std::numeric_limits<float>::infinity());
-  for (size_t i = 0; i < target_.size(); ++i) path_.push_back(cache_.allocate());
-  for (size_t i = 0; i < target_.size(); ++i) {
+  std::vector<int32_t> tokens = before_;
+  tokens.insert(tokens.end(), target_.begin(), target_.end() - 1);
+  for (size_t i = 0; i < tokens.size(); ++i) path_.push_back(cache_.allocate());
+  for (size_t i = 0; i < tokens.size(); ++i) {
     nn::StepRow row = {};
-    row.token = i == 0 ? options_.decoder_start_token_id : target_[i - 1];
+    row.token = tokens[i];
     row.position = static_cast<int32_t>(i);
     row.slot = path_[i];
     row.path = path_.data();
-    row.aside = std::span(target_).subspan(i, 1);
-    row.aside_logits = &logits_[i];
+    if (i + 1 >= before_.size()) {
+      const size_t next = i + 1 - before_.size();
+      row.aside = std::span(target_).subspan(next, 1);
+      row.aside_logits = &logits_[next];
+    }
     rows.push_back(row);
   }
 }
 
-void Scoring::advance(std::span<const kernels::TopK>, std::span<const float> log_sums) {
+void Scoring::advance(std::span<const kernels::TopK>, std::span<const float> all_log_sums) {
+  const std::span<const float> log_sums = all_log_sums.subspan(before_.size() - 1);
   for (size_t i = 0; i < logits_.size(); ++i) {
     const float log_prob = logits_[i] - log_sums[i];
     // A token that the model forbids has the probability 0; that is an answer.

@@ -23,6 +23,7 @@ class Scoring : public Task {
  private:
   const SearchOptions& options_;
   const std::vector<int32_t>& target_;
+  std::vector<int32_t> before_;  // what the decoder reads before the first target token
   nn::SelfCache cache_;
   std::vector<int32_t> path_;
   std::vector<float> logits_;  // of each target token

@@ -26,29 +26,44 @@ int32_t length_limit(const SearchOptions& options, size_t source, size_t forced,
 Search::Search(const TaskSetting& setting)
     : options_(setting.options),
       request_(setting.request),
-      decoder_(setting.decoder),
+      decoder_(setting.model.decoder),
       rules_(setting.options),
       phrases_(setting.request.force_phrases, setting.request.force_words,
                setting.request.continuations),
       phrases_need_(phrases_.need_at_start()),
       single_(setting.options.beam_size == 1 && phrases_.empty()),
-      trellis_(setting.decoder, setting.cache),
+      trellis_(setting.model.decoder, setting.cache),
       sampler_(setting.options, setting.kernels),
-      all_heads_(static_cast<size_t>(setting.decoder.num_heads)) {
+      all_heads_(static_cast<size_t>(setting.model.decoder.num_heads)) {
   const std::vector<int32_t>& prefix = request_.target;
   const bool biased = options_.prefix_bias_beta > 0;
-  if (!prefix.empty() && !biased) {
-    forced_ = prefix;
-    unscored_ = static_cast<int32_t>(forced_.size());
-  } else if (options_.forced_bos_token_id >= 0) {
-    forced_.push_back(options_.forced_bos_token_id);
-  }
-  limit_ = length_limit(options_, request_.source.size(), forced_.size(), phrases_need_);
   root_.token = options_.decoder_start_token_id;
+  if (!setting.model.has_encoder()) {
+    root_.token = request_.source.front();
+    forced_.assign(request_.source.begin() + 1, request_.source.end());
+    prompt_ = static_cast<int32_t>(forced_.size());
+  }
+  if (!prefix.empty() && !biased) {
+    forced_.insert(forced_.end(), prefix.begin(), prefix.end());
+    unscored_ = static_cast<int32_t>(forced_.size());
+  } else {
+    unscored_ = prompt_;
+    if (options_.forced_bos_token_id >= 0) forced_.push_back(options_.forced_bos_token_id);
+  }
+  set_limits(setting.model);
   root_.follows_prefix = biased && forced_.size() < prefix.size() &&
                          std::equal(forced_.begin(), forced_.end(), prefix.begin());
   root_.phrases = phrases_.start();
   std::iota(all_heads_.begin(), all_heads_.end(), 0);
+}
+
+// Of hypotheses as the decoder reads them, with the prompt.
+void Search::set_limits(const nn::ModelSpec& model) {
+  limit_ = length_limit(options_, request_.source.size(), forced_.size(), phrases_need_);
+  least_ = options_.min_decoding_length + prompt_;
+  if (model.has_encoder()) return;
+  const int64_t room = decoder_.positions.reach() - 1;
+  limit_ = static_cast<int32_t>(std::min<int64_t>(options_.max_decoding_length + prompt_, room));
 }
 
 int32_t Search::candidates_needed() const {

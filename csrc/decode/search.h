@@ -39,6 +39,7 @@ class Search : public Task {
   };
 
   // search.cc: the way from the start token to the result.
+  void set_limits(const nn::ModelSpec& model);
   void append_prefix(std::vector<nn::StepRow>& rows);
   void append_beam(Beam& beam, std::vector<nn::StepRow>& rows);
   void read_token(Beam& beam);
@@ -63,6 +64,7 @@ class Search : public Task {
   void set_aside(Beam& beam);
   void advance_group(size_t index, const StepResult& result);
   void collect(const Group& group, const StepResult& result);
+  size_t width(const Group& group) const;
   size_t considered(const Group& group) const;
   void collect_beam(const Group& group, size_t index, const StepResult& result);
   int32_t need_behind(const Beam& beam, int32_t token);
@@ -108,9 +110,11 @@ class Search : public Task {
   int32_t phrases_need_;
   bool single_;  // a group is one beam, whose continuations are compared by logits
   Trellis trellis_;
-  std::vector<int32_t> forced_;  // tokens behind the start token
+  int32_t prompt_ = 0;           // tokens behind the start token that are no part of the result
+  std::vector<int32_t> forced_;  // tokens behind the start token, these included
   int32_t unscored_ = 0;         // of these, those that do not count for the score
   int32_t limit_;                // most tokens of a hypothesis
+  int32_t least_;                // so many must come before an end token
   int32_t length_ = 0;           // of a hypothesis that ends with the step in progress
 
   Beam root_;

@@ -33,7 +33,7 @@ void Search::set_aside(Beam& beam) {
   const bool required = need > limit_ - length_;
   const size_t next = beam.path.size() - 1;
   if (beam.follows_prefix) wanted_.push_back(request_.target[next]);
-  const bool may_end = length_ > options_.min_decoding_length && need == 0;
+  const bool may_end = length_ > least_ && need == 0;
   std::vector<int32_t> said;
   if (rules_.needs_history()) said = history(beam);
   // Among the best candidates there might be none but those that go on with the word.
@@ -72,9 +72,17 @@ void Search::collect(const Group& group, const StepResult& result) {
   candidates_.resize(wanted);
 }
 
+// How many hypotheses run, or may end, in a step.
+size_t Search::width(const Group& group) const {
+  const auto beam_size = static_cast<size_t>(group.beam_size);
+  if (options_.beam_rule == BeamRule::generate) return beam_size;
+  return beam_size - std::min(beam_size, group.finished.size());
+}
+
 // How many candidates are looked at: enough that beams go on even if the best ones all end.
 size_t Search::considered(const Group& group) const {
   if (single_ && started_) return 1;
+  if (options_.beam_rule == BeamRule::marian) return width(group);
   return (1 + options_.end_token_ids.size()) * static_cast<size_t>(group.beam_size);
 }
 
@@ -183,7 +191,7 @@ void Search::weigh_all(const Beam& beam, float log_sum) {
 // "Lexically Constrained Decoding for Sequence Generation Using Grid Beam Search"): hypotheses
 // compete with those that have said as much of what is required. Without phrases there is one bank.
 void Search::select(Group& group) {
-  const auto beam_size = static_cast<size_t>(group.beam_size);
+  const size_t beam_size = width(group);
   const size_t most = considered(group);
   const bool last = at_limit() && !forces_end();
   std::vector<size_t> seen(static_cast<size_t>(phrases_need_) + 1);
@@ -247,6 +255,7 @@ void Search::stop_loops(Group& group) {
 
 // Whether a running beam can still enter the finished ones, by the rule that early_stopping names.
 bool Search::can_improve(const Group& group) const {
+  if (options_.beam_rule == BeamRule::marian) return true;
   if (group.finished.size() < capacity(group)) return true;
   if (options_.early_stopping == EarlyStopping::full) return false;
   float best = -kInfinity;

@@ -47,7 +47,7 @@ class Task {
 struct TaskSetting {
   const SearchOptions& options;  // must outlive the task, as must the request
   const Request& request;
-  const nn::StackSpec& decoder;
+  const nn::ModelSpec& model;
   kernels::CacheType cache;
   const kernels::Table& kernels;
 };

@@ -237,6 +237,12 @@ const Json::Object& Json::as_object(std::string_view what) const {
   wrong_type(what, "an object");
 }
 
+const Json* Json::find(std::string_view key) const {
+  const Object& object = as_object("the parent of '" + std::string(key) + "'");
+  const auto found = object.find(key);
+  return found == object.end() || found->second.is_null() ? nullptr : &found->second;
+}
+
 const Json& Json::at(std::string_view key) const {
   const Object& object = as_object("the parent of '" + std::string(key) + "'");
   const auto found = object.find(key);

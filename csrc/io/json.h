@@ -38,6 +38,8 @@ class Json {
   const Object& as_object(std::string_view what) const;
   // The member `key` of an object; throws JsonError if it is missing.
   const Json& at(std::string_view key) const;
+  // The same; null where it is missing or null.
+  const Json* find(std::string_view key) const;
 
  private:
   friend class JsonParser;

@@ -21,6 +21,13 @@ inline F32x16 gelu_tanh(F32x16 x) {
   return fma(half, tanh(cubic * broadcast(0.797884561f)), half);
 }
 
+inline F32x16 sigmoid(F32x16 x) {
+  return broadcast(1.0f) / (broadcast(1.0f) + exp(broadcast(0.0f) - x));
+}
+
+// Their approximation of it with the logistic function.
+inline F32x16 gelu_sigmoid(F32x16 x) { return x / (broadcast(1.0f) + exp(x * broadcast(-1.702f))); }
+
 inline F32x16 silu(F32x16 x) { return x / (broadcast(1.0f) + exp(broadcast(0.0f) - x)); }
 
 void activate(Activation activation, float* x, int64_t count) {
@@ -33,8 +40,12 @@ void activate(Activation activation, float* x, int64_t count) {
       return apply<gelu>(x, count);
     case Activation::gelu_tanh:
       return apply<gelu_tanh>(x, count);
+    case Activation::gelu_sigmoid:
+      return apply<gelu_sigmoid>(x, count);
     case Activation::silu:
       return apply<silu>(x, count);
+    case Activation::tanh:
+      return apply<tanh>(x, count);
   }
 }
 

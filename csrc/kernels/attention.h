@@ -141,7 +141,9 @@ void attention_as(const AttentionArgs& args) {
                            .ldc = width},
                           rows);
     for (int64_t r = 0; r < rows; ++r) {
-      softmax_row(args.scratch + r * width, args.keys, args.scale);
+      const float* const bias =
+          args.bias == nullptr ? nullptr : args.bias + (row + r) * args.ld_bias;
+      softmax_row(args.scratch + r * width, args.keys, args.scale, bias);
       if (args.weights != nullptr) {
         copy_numbers(args.scratch + r * width, args.keys,
                      args.weights + (row + r) * args.ld_weights);
@@ -218,7 +220,8 @@ void attention_cached_as(const CachedAttentionArgs& args) {
     for (int64_t first = 0; first < args.count; first += kLanes) {
       store(args.scratch + first, dot_products<Format>(args, q, first, keys));
     }
-    softmax_row(args.scratch, args.count, args.scale);
+    const float* const bias = args.bias == nullptr ? nullptr : args.bias + head * args.bias_stride;
+    softmax_row(args.scratch, args.count, args.scale, bias);
     if (args.weights != nullptr) {
       copy_numbers(args.scratch, args.count, args.weights + head * args.weights_stride);
     }

@@ -37,13 +37,14 @@ inline float element(const Panels& panel, int64_t j, int64_t i) {
 
 void embed(const EmbedArgs& args) {
   for (int64_t r = 0; r < args.rows; ++r) {
-    const int64_t id = args.ids[r];
+    const bool is_token = args.ids[r] >= 0;
+    const int64_t id = is_token ? args.ids[r] : 0;
     const Panels panel = args.embedding.from(id / kLanes);
     const float* const position =
         args.table == nullptr ? nullptr : args.table + args.positions[r] * args.k;
     float* const y = args.y + r * args.ldy;
     for (int64_t i = 0; i < args.k; ++i) {
-      const float scaled = args.scale * element(panel, id % kLanes, i);
+      const float scaled = is_token ? args.scale * element(panel, id % kLanes, i) : 0.0f;
       y[i] = position == nullptr ? scaled : scaled + position[i];
     }
   }

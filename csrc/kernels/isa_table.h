@@ -5,6 +5,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/attention.h"
+#include "kernels/distances.h"
 #include "kernels/elementary.h"
 #include "kernels/embed.h"
 #include "kernels/gemm.h"
@@ -12,6 +13,7 @@
 #include "kernels/layer_norm.h"
 #include "kernels/logits.h"
 #include "kernels/probe.h"
+#include "kernels/recurrence.h"
 #include "kernels/rows.h"
 #include "kernels/softmax.h"
 
@@ -50,6 +52,14 @@ constexpr Table kTable = {
     .attention_scratch = attention_scratch,
     .attention = attention,
     .attention_cached = attention_cached,
+    .distance_scores = distance_scores,
+    .distance_values = distance_values,
+    .rotate = rotate,
+    .recur = recur,
+    .running_mean = running_mean,
+    .multiply = multiply,
+    .add = add,
+    .mix = mix,
     .embed = embed,
     .reduce_logits = reduce_logits,
     .merge_top = merge_top,

@@ -43,7 +43,7 @@ struct BalancedCut {
   }
 };
 
-enum class Activation : int32_t { none, relu, gelu, gelu_tanh, silu };
+enum class Activation : int32_t { none, relu, gelu, gelu_tanh, gelu_sigmoid, silu, tanh };
 
 // In which numbers weights are stored and products computed (docs/native-format.md). Sums are exact
 // integers or float32; bfloat16 and int8 weights meet activations of their own kind, int4 weights
@@ -130,7 +130,12 @@ struct GemmArgs {
   Activation activation;
 };
 
+// By what a norm divides: the root of the variance plus epsilon, the root of the mean square plus
+// epsilon (and no mean is taken off), or the unbiased standard deviation plus epsilon.
+enum class Norm : int32_t { layer, rms, deviation };
+
 struct LayerNormArgs {
+  Norm kind;
   int64_t rows;
   int64_t columns;  // true width: mean and variance are taken over it
   const float* x;   // rows ldx apart, padded(columns) readable
@@ -165,6 +170,8 @@ struct AttentionArgs {
   // Bytes from the keys and values to those that will be read next, which are asked for meanwhile;
   // 0 if nothing is known of them.
   int64_t ahead;
+  const float* bias;  // [queries, keys], added to the scaled scores, rows ld_bias apart, or null
+  int64_t ld_bias;
   float* weights;  // out: [queries, keys] of the softmax, rows ld_weights apart, or null
   int64_t ld_weights;
 };
@@ -185,12 +192,57 @@ struct CachedAttentionArgs {
   int64_t head_bytes;
   const int32_t* slots;  // [count]
   float* out;
-  float* scratch;  // padded(count) floats, 64-byte aligned
+  float* scratch;     // padded(count) floats, 64-byte aligned
+  const float* bias;  // [heads, count], added to the scaled scores, bias_stride apart, or null
+  int64_t bias_stride;
   float* weights;  // out: [heads, count] of the softmax, heads weights_stride apart, or null
   int64_t weights_stride;
 };
 
-// y[r] = scale * (row ids[r] of the packed embedding) + table[positions[r]].
+// Vectors of the distances between a query and its keys (Shaw et al. 2018): key i is i - position
+// away; what is further than `most` counts as `most`.
+struct DistanceArgs {
+  int64_t dim;    // padded head size
+  int64_t count;  // keys
+  int64_t position;
+  int64_t most;
+  const float* table;  // [2 * most + 1, dim]; row d + most belongs to the distance d
+};
+
+// Queries or keys, each head of `dim` numbers: the first `half` numbers of a head are turned
+// against the next `half`, by angles whose cosines and sines are given.
+struct RotaryArgs {
+  int64_t heads;
+  int64_t dim;
+  int64_t half;
+  const float* cosines;  // [half]
+  const float* sines;
+  float* x;  // [heads, dim]
+};
+
+// One step of the simpler simple recurrent unit: state = f * previous + (1 - f) * input with
+// f = sigmoid(forget), and out = relu(state).
+struct RecurrentArgs {
+  int64_t count;  // a multiple of 16, as in the next struct
+  const float* input;
+  const float* forget;
+  const float* previous;  // null: zeros
+  float* state;
+  float* out;
+};
+
+// One step of a running mean: total = previous + x, mean = total / steps.
+struct RunningMeanArgs {
+  int64_t count;
+  const float* x;
+  const float* previous;  // null: zeros
+  int64_t steps;
+  float* total;
+  float* mean;
+};
+
+// y[r] = scale * (row ids[r] of the packed embedding, or zeros if ids[r] < 0) +
+// table[positions[r]].
 struct EmbedArgs {
   int64_t rows;
   int64_t k;  // padded d_model
@@ -241,6 +293,21 @@ struct Table {
   int64_t (*attention_scratch)(int64_t keys);
   void (*attention)(const AttentionArgs& args);
   void (*attention_cached)(const CachedAttentionArgs& args);
+
+  // out[i] = scale * (q · vector of the distance of key i).
+  void (*distance_scores)(const DistanceArgs& args, const float* q, float scale, float* out);
+  // out += the sum over keys of weights[i] * vector of the distance of key i. `scratch`: one number
+  // for each row of the table.
+  void (*distance_values)(const DistanceArgs& args, const float* weights, float* scratch,
+                          float* out);
+  void (*rotate)(const RotaryArgs& args);
+  void (*recur)(const RecurrentArgs& args);
+  void (*running_mean)(const RunningMeanArgs& args);
+  // y *= x, y += x, and y = sigmoid(gate) * y + sigmoid(other_gate) * other; count % 16 == 0.
+  void (*multiply)(const float* x, int64_t count, float* y);
+  void (*add)(const float* x, int64_t count, float* y);
+  void (*mix)(const float* gate, const float* other_gate, const float* other, int64_t count,
+              float* y);
 
   void (*embed)(const EmbedArgs& args);
 

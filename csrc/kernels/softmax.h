@@ -15,12 +15,13 @@ inline F32x16 load_columns(const float* row, int64_t i, int64_t columns, float f
   return select(first_lanes(left), load_partial(row + i, left), broadcast(fill));
 }
 
-// softmax(x * scale) of one row. Each exponential is multiplied by the reciprocal of the sum, which
-// costs up to 1 ulp against a division.
-inline void softmax_row(float* row, int64_t columns, float scale) {
+// softmax(x * scale + bias) of one row; `bias` may be null. Each exponential is multiplied by the
+// reciprocal of the sum, which costs up to 1 ulp against a division.
+inline void softmax_row(float* row, int64_t columns, float scale, const float* bias = nullptr) {
   F32x16 largest = broadcast(-kInfinity);
   for (int64_t i = 0; i < columns; i += kLanes) {
-    const F32x16 scaled = load_columns(row, i, columns, -kInfinity) * broadcast(scale);
+    F32x16 scaled = load_columns(row, i, columns, -kInfinity) * broadcast(scale);
+    if (bias != nullptr) scaled = scaled + load_columns(bias, i, columns, 0.0f);
     store(row + i, scaled);
     largest = max(scaled, largest);
   }

@@ -47,9 +47,11 @@ class CrossCache {
   simd::AlignedBuffer<std::byte> buffer_;
 };
 
-// Keys and values of decoded tokens in slots. A slot holds one token of one hypothesis, for all
-// layers; hypotheses are lists of slots, so that reordering beams moves indices and no numbers.
-// Slots of dropped hypotheses are used again. Memory grows by chunks and is never moved.
+// What the decoder keeps of decoded tokens, in slots: keys and values, or the state behind the
+// token where something else stands in the place of self-attention. A slot holds one token of one
+// hypothesis, for all layers; hypotheses are lists of slots, so that reordering beams moves indices
+// and no numbers. Slots of dropped hypotheses are used again. Memory grows by chunks and is never
+// moved.
 class SelfCache {
  public:
   SelfCache(const StackSpec& decoder, kernels::CacheType type);
@@ -73,6 +75,11 @@ class SelfCache {
   std::byte* value(int64_t layer, int64_t head, int32_t slot) {
     return row(value_offset(layer, head), slot);
   }
+  // The state [width] of a layer without self-attention, in float32: its error would add up. A
+  // chunk then holds [layers, slots, width].
+  float* state(int64_t layer, int32_t slot) {
+    return reinterpret_cast<float*>(row(layer * kernels::kSlotsPerChunk * row_bytes_, slot));
+  }
 
  private:
   std::byte* row(int64_t offset, int32_t slot) {
@@ -81,9 +88,9 @@ class SelfCache {
   }
 
   kernels::CacheType type_;
-  int64_t num_layers_;
   int64_t num_heads_;
   int64_t row_bytes_;
+  int64_t rows_;  // of a slot
   std::vector<simd::AlignedBuffer<std::byte>> chunks_;
   std::vector<const std::byte*> addresses_;
   std::vector<int32_t> free_;

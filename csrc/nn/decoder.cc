@@ -6,6 +6,21 @@ namespace pytransformer::nn {
 
 using kernels::padded;
 
+namespace {
+
+std::vector<const float*> biases_of(const Model& model) {
+  std::vector<const float*> biases;
+  for (int64_t i = 0; i < model.spec().decoder.num_layers; ++i) {
+    biases.push_back(model.decoder_layer(i).self_attention.distances.bias);
+  }
+  return biases;
+}
+
+}  // namespace
+
+Decoder::Decoder(const Model& model, Team& team)
+    : model_(model), team_(team), distances_(model.spec().decoder, biases_of(model)) {}
+
 void Decoder::step(std::span<const StepRow> rows, std::span<const StepSentence> sentences,
                    StepOutput& output) {
   const StackSpec& spec = model_.spec().decoder;
@@ -17,15 +32,27 @@ void Decoder::step(std::span<const StepRow> rows, std::span<const StepSentence> 
     const Stage before = thread.enter(Stage::decoder);
     Pass pass(thread, spec, *buffers_);
     pass.embed(model_.decoder_embedding(), ids_.data(), positions_.data());
-    for (int64_t i = 0; i < spec.num_layers; ++i) {
-      self_attention(pass, i);
-      cross_attention(pass, i);
-      pass.feed_forward(model_.decoder_layers()[static_cast<size_t>(i)].feed_forward);
-    }
+    for (int64_t i = 0; i < spec.num_layers; ++i) sublayers(pass, i);
     thread.enter(Stage::output);
     this->output(pass, output);
     thread.enter(before);
   });
+}
+
+void Decoder::sublayers(Pass& pass, int64_t layer) {
+  switch (model_.spec().decoder.autoregression) {
+    case Autoregression::self_attention:
+      self_attention(pass, layer);
+      break;
+    case Autoregression::ssru:
+      ssru(pass, layer);
+      break;
+    case Autoregression::average_attention:
+      average_attention(pass, layer);
+      break;
+  }
+  if (model_.spec().has_encoder()) cross_attention(pass, layer);
+  pass.feed_forward(model_.decoder_layer(layer).feed_forward);
 }
 
 void Decoder::prepare(StepOutput& output) {
@@ -39,10 +66,12 @@ void Decoder::prepare(StepOutput& output) {
     longest = std::max<int64_t>(longest, row.position + 1);
   }
   const kernels::Table& kernels = team_.kernels();
-  int64_t scratch = padded(longest);
+  distances_.need(longest);
+  int64_t scratch = padded(longest) + vectors_scratch(model_.spec().decoder, longest);
   for (size_t i = 0; i < sentences_.size(); ++i) {
     sentence_of_row_.insert(sentence_of_row_.end(), static_cast<size_t>(sentences_[i].rows),
                             static_cast<int32_t>(i));
+    if (sentences_[i].cross == nullptr) continue;
     scratch =
         std::max(scratch, padded(kernels.attention_scratch(sentences_[i].cross->source_length())));
   }
@@ -55,7 +84,7 @@ void Decoder::prepare(StepOutput& output) {
 // A thread computes queries, keys and values of its own heads, so that nobody waits before it
 // attends.
 void Decoder::self_attention(Pass& pass, int64_t layer) {
-  const SelfAttention& weights = model_.decoder_layers()[static_cast<size_t>(layer)].self_attention;
+  const SelfAttention& weights = model_.decoder_layer(layer).self_attention;
   const kernels::Operand input = pass.enter(weights.norm, weights.qkv.weight.type);
   pass.product_of_heads(weights.qkv, 3, input, buffers_->heads);
   pass.thread().enter(Stage::attention);
@@ -74,7 +103,9 @@ void Decoder::attend_to_cache(const Pass& pass, int64_t layer, int64_t row) {
       sentences_[static_cast<size_t>(sentence_of_row_[static_cast<size_t>(row)])];
   SelfCache& cache = *sentence.self;
   const int64_t column = heads.begin * spec.head_width();
-  const float* const qkv = buffers_->heads.row(row) + column;
+  float* const qkv = buffers_->heads.row(row) + column;
+  distances_.rotate(thread.kernels(), step.position, heads.size(), qkv);
+  distances_.rotate(thread.kernels(), step.position, heads.size(), qkv + spec.heads_width());
   for (int64_t head = heads.begin; head < heads.end; ++head) {
     const float* const key = qkv + spec.heads_width() + (head - heads.begin) * spec.head_width();
     thread.kernels().store_rows(cache.type(), key, 0, 1, spec.head_width(),
@@ -95,9 +126,20 @@ void Decoder::attend_to_cache(const Pass& pass, int64_t layer, int64_t row) {
   args.head_bytes = cache.head_bytes();
   args.slots = step.path;
   args.out = buffers_->context.row(row) + column;
-  args.scratch = scratch_.need(0) + thread.index() * scratch_size_;
+  const float* const bias = distances_.bias(layer, heads.begin);
+  if (bias != nullptr) args.bias = bias - step.position;
+  args.bias_stride = distances_.bias_stride();
   record(sentence, layer, heads.begin, row, args);
-  thread.kernels().attention_cached(args);
+  attend(thread.kernels(), layer, thread.index(), args);
+}
+
+void Decoder::attend(const kernels::Table& kernels, int64_t layer, int64_t thread,
+                     kernels::CachedAttentionArgs& args) {
+  const StackSpec& spec = model_.spec().decoder;
+  args.scratch = scratch_.need(0) + thread * scratch_size_;
+  if (!spec.has_distances(DistanceKind::vectors)) return kernels.attention_cached(args);
+  attend_with_vectors(kernels, args, model_.decoder_layer(layer).self_attention.distances,
+                      spec.distances->max_distance, args.scratch + padded(args.count));
 }
 
 int64_t Decoder::tap_row(const StepSentence& sentence, int64_t layer, int64_t head) const {
@@ -129,8 +171,7 @@ void Decoder::record(const StepSentence& sentence, int64_t layer, int64_t head,
 void Decoder::cross_attention(Pass& pass, int64_t layer) {
   const StackSpec& spec = model_.spec().decoder;
   const Thread& thread = pass.thread();
-  const CrossAttention& weights =
-      model_.decoder_layers()[static_cast<size_t>(layer)].cross_attention;
+  const CrossAttention& weights = model_.decoder_layer(layer).cross_attention;
   const kernels::Operand input = pass.enter(weights.norm, weights.query.weight.type);
   pass.product_of_heads(weights.query, 1, input, buffers_->heads);
   thread.enter(Stage::attention);

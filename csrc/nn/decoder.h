@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "nn/cache.h"
+#include "nn/distances.h"
 #include "nn/layers.h"
 #include "nn/model.h"
 #include "nn/shortlist.h"
@@ -27,7 +28,7 @@ struct AttentionTap {
 
 // The rows of one sentence: they stand together in the step and share its caches.
 struct StepSentence {
-  const CrossCache* cross;
+  const CrossCache* cross;  // null if there is no encoder
   SelfCache* self;
   int64_t first_row;
   int64_t rows;
@@ -38,7 +39,7 @@ struct StepSentence {
 // One token of one hypothesis. The rows of a sentence may also be tokens that follow each other in
 // one hypothesis: each is written to the cache before the next one attends.
 struct StepRow {
-  int32_t token;
+  int32_t token;  // below 0: an embedding of zeros
   int32_t position;
   int32_t slot;         // where this token's keys and values go
   const int32_t* path;  // slots of positions 0 to `position`; the last one is `slot`
@@ -58,7 +59,7 @@ struct StepOutput {
 
 class Decoder {
  public:
-  Decoder(const Model& model, Team& team) : model_(model), team_(team) {}
+  Decoder(const Model& model, Team& team);
 
   // The candidates stay valid until the next call.
   void step(std::span<const StepRow> rows, std::span<const StepSentence> sentences,
@@ -103,9 +104,24 @@ class Decoder {
     int64_t column(const Tile& tile, int32_t token) const;
   };
 
+  // What a token's row finds and leaves in the cache of a layer without self-attention.
+  struct RowState {
+    const float* previous;  // null at the start
+    float* state;
+    int64_t steps;
+  };
+
+  void sublayers(Pass& pass, int64_t layer);
   void self_attention(Pass& pass, int64_t layer);
   void attend_to_cache(const Pass& pass, int64_t layer, int64_t row);
+  void attend(const kernels::Table& kernels, int64_t layer, int64_t thread,
+              kernels::CachedAttentionArgs& args);
   void cross_attention(Pass& pass, int64_t layer);
+  // recurrence.cc
+  RowState row_state(int64_t layer, int64_t row) const;
+  void ssru(Pass& pass, int64_t layer);
+  void average_attention(Pass& pass, int64_t layer);
+  void running_mean(const Pass& pass, int64_t layer);
   // The row of the tap's arrays, [layers, heads, rows], where a head's weights go; -1 if nowhere.
   int64_t tap_row(const StepSentence& sentence, int64_t layer, int64_t head) const;
   // Directs the weights of attention to where the sentence wants them, if it does.
@@ -136,6 +152,7 @@ class Decoder {
   std::vector<int32_t> ids_;
   std::vector<int32_t> positions_;
   std::vector<int32_t> sentence_of_row_;
+  DistanceTables distances_;
   GrowingBuffer<float> scratch_;  // [threads, scratch_size_]
   int64_t scratch_size_ = 0;
   std::vector<Segment> segments_;

@@ -1,6 +1,7 @@
 #include "nn/layers.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace pytransformer::nn {
 
@@ -14,17 +15,24 @@ using kernels::padded;
 const StackBuffers& StackWorkspace::need(int64_t rows, const StackSpec& spec, int threads) {
   const int64_t width = spec.width();
   const int64_t heads = spec.heads_width();
-  const int64_t hidden = padded(spec.d_ff);
+  const int64_t average = spec.average ? std::max(padded(spec.average->width), width) : 0;
+  const int64_t hidden = std::max(padded(spec.d_ff), average);
+  const int64_t vectors = padded(spec.vector_size);
   // No format needs more words than float32, nor more sums than int4.
-  const int64_t words = std::max({width, heads, hidden});
+  const int64_t words = std::max({width, heads, hidden, vectors});
   const int64_t groups = kernels::groups_of(words);
   const int64_t operands = rows + threads * kOwnRows;
   buffers_.rows = rows;
   buffers_.x = {x_.need(rows * width), width};
   buffers_.normed = {normed_.need(rows * width), width};
-  buffers_.heads = {heads_.need(rows * 3 * heads), 3 * heads};
-  buffers_.context = {context_.need(rows * heads), heads};
+  const int64_t parts = std::max(3 * heads, 2 * width);
+  const int64_t context = std::max(heads, width);
+  buffers_.heads = {heads_.need(rows * parts), parts};
+  buffers_.context = {context_.need(rows * context), context};
   buffers_.hidden = {hidden_.need(rows * hidden), hidden};
+  if (spec.gated || spec.feed_forward_depth > 2 || average > 0) {
+    buffers_.hidden_gate = {hidden_gate_.need(rows * hidden), hidden};
+  }
 
   buffers_.operand = {words_.need(operands * words), scales_.need(operands),
                       sums_.need(operands * groups)};
@@ -61,8 +69,23 @@ void Pass::embed(const Embedding& embedding, const int32_t* ids, const int32_t* 
   pending_ = embedding.norm;
 }
 
+void Pass::embed_vectors(const Embedding& embedding, Rows vectors, const int32_t* positions) {
+  const Linear& layer = embedding.vectors;
+  const Operand input = convert(vectors, layer.inputs, layer.weight.type);
+  const Range panels = own_panels();
+  product(layer, panels, input, buffers_.x);
+  const int64_t column = panels.begin * kLanes;
+  for (int64_t row = 0; row < buffers_.rows && embedding.positions != nullptr; ++row) {
+    const float* const position = embedding.positions + positions[row] * spec_.width();
+    thread_.kernels().add(position + column, panels.size() * kLanes, buffers_.x.row(row) + column);
+  }
+  thread_.meet();
+  pending_ = embedding.norm;
+}
+
 void Pass::normalise(const LayerNorm& norm, int64_t first, int64_t rows, Rows from, Rows to) const {
   kernels::LayerNormArgs args = {};
+  args.kind = spec_.norm;
   args.rows = rows;
   args.columns = spec_.d_model;
   args.x = from.row(first);
@@ -118,7 +141,8 @@ Operand Pass::normalised(const LayerNorm& norm, ComputeType type, bool in_place)
   Rows target = in_place ? buffers_.x : buffers_.normed;
   if (alone()) target = buffers_.own_normed[static_cast<size_t>(thread_.index())];
   const Operand operand = prepared(norm, buffers_.x, target, spec_.width(), type);
-  residual_ = in_place && norm.weight != nullptr ? target : buffers_.x;
+  input_ = norm.weight != nullptr ? target : buffers_.x;
+  residual_ = in_place ? input_ : buffers_.x;
   return operand;
 }
 
@@ -135,6 +159,19 @@ void Pass::leave(const Linear& output, const LayerNorm& norm, Rows context) {
   args.residual = residual_.data + panels.begin * kLanes;
   args.ldr = residual_.stride;
   thread_.kernels().gemm(args);
+  thread_.meet();
+  if (is_post()) pending_ = norm;
+}
+
+void Pass::leave(const LayerNorm& norm, Rows context) {
+  const Range panels = own_panels();
+  const int64_t column = panels.begin * kLanes;
+  const int64_t count = panels.size() * kLanes;
+  for (int64_t row = 0; row < buffers_.rows; ++row) {
+    float* const x = buffers_.x.row(row) + column;
+    if (residual_.data != buffers_.x.data) std::copy_n(residual_.row(row) + column, count, x);
+    thread_.kernels().add(context.row(row) + column, count, x);
+  }
   thread_.meet();
   if (is_post()) pending_ = norm;
 }
@@ -230,9 +267,27 @@ void Pass::product_of_heads(const Linear& layer, int64_t parts, const Operand& x
 
 void Pass::feed_forward(const FeedForward& layer) {
   const Operand input = enter(layer.norm, layer.up.weight.type);
-  product(layer.up, thread_.slice(layer.up.panels()), input, buffers_.hidden, spec_.activation);
+  const Range panels = thread_.slice(layer.up.panels());
+  Rows hidden = buffers_.hidden;
+  Rows other = buffers_.hidden_gate;
+  if (spec_.gated) {
+    product(layer.up, panels, input, hidden);
+    product(layer.gate, panels, input, other, spec_.activation);
+    for (int64_t row = 0; row < buffers_.rows; ++row) {
+      thread_.kernels().multiply(other.row(row) + panels.begin * kLanes, panels.size() * kLanes,
+                                 hidden.row(row) + panels.begin * kLanes);
+    }
+  } else {
+    product(layer.up, panels, input, hidden, spec_.activation);
+  }
   thread_.meet();
-  leave(layer.down, layer.norm, buffers_.hidden);
+  for (const Linear& middle : layer.middle) {
+    const Operand x = convert(hidden, middle.inputs, middle.weight.type);
+    product(middle, thread_.slice(middle.panels()), x, other, spec_.activation);
+    thread_.meet();
+    std::swap(hidden, other);
+  }
+  leave(layer.down, layer.norm, hidden);
 }
 
 }  // namespace pytransformer::nn

@@ -43,9 +43,10 @@ struct StackBuffers {
   int64_t rows;
   Rows x;                 // [rows, width]: the residual stream
   Rows normed;            // [rows, width]: the norm of x where the model keeps both
-  Rows heads;             // [rows, 3 heads_width]: q, k and v, or the query alone
-  Rows context;           // [rows, heads_width]: what attention gives
-  Rows hidden;            // [rows, padded(d_ff)]
+  Rows heads;             // [rows, 3 heads_width]: q, k and v, or the query alone; or 2 gates
+  Rows context;           // [rows, heads_width or width]: what attention or its like gives
+  Rows hidden;            // [rows, padded(d_ff), or the width between an average's layers]
+  Rows hidden_gate;       // likewise
   OperandBuffer operand;  // of all threads together
   // Each thread's own: rows of x (kOwnRows), its operand, and scratch to pack a tile.
   std::vector<Rows> own_normed;
@@ -64,7 +65,7 @@ class StackWorkspace {
 
  private:
   StackBuffers buffers_;
-  GrowingBuffer<float> x_, normed_, heads_, context_, hidden_, scales_, own_normed_;
+  GrowingBuffer<float> x_, normed_, heads_, context_, hidden_, hidden_gate_, scales_, own_normed_;
   GrowingBuffer<uint32_t> words_, tiles_;
   GrowingBuffer<int32_t> sums_;
 };
@@ -86,10 +87,17 @@ class Pass {
   // x = embedding(ids) * scale + positions; its norm, if the model has one, is left to enter().
   void embed(const Embedding& embedding, const int32_t* ids, const int32_t* positions);
 
+  // x = the product of the vectors [rows, vectors.inputs] + positions, likewise.
+  void embed_vectors(const Embedding& embedding, Rows vectors, const int32_t* positions);
+
   // The input of the sublayer whose own norm is `norm`, for weights of `type`.
   kernels::Operand enter(const LayerNorm& norm, kernels::ComputeType type);
+  // The same input as numbers, until the next enter().
+  Rows input() const { return input_; }
   // x += output(context), and remembers the norm behind it.
   void leave(const Linear& output, const LayerNorm& norm, Rows context);
+  // x += context, likewise.
+  void leave(const LayerNorm& norm, Rows context);
   // The norm that is still to come at the end of the stack (`final_norm`: null pointers if none):
   // as an operand, or in x itself.
   kernels::Operand finish(const LayerNorm& final_norm, kernels::ComputeType type);
@@ -109,6 +117,8 @@ class Pass {
   void product_of_heads(const Linear& layer, int64_t parts, const kernels::Operand& x,
                         Rows y) const;
   Range own_heads() const { return thread_.slice(spec_.num_heads); }
+  // This thread's share of the panels of x.
+  Range own_panels() const { return thread_.slice(spec_.width() / kernels::kLanes); }
 
   void feed_forward(const FeedForward& layer);
 
@@ -128,6 +138,7 @@ class Pass {
   const StackBuffers& buffers_;
   LayerNorm pending_ = {};  // the norm behind the last sublayer, not yet applied
   Rows residual_ = {};
+  Rows input_ = {};
 };
 
 }  // namespace pytransformer::nn

@@ -19,6 +19,7 @@ struct Linear {
   int64_t inputs;
 
   int64_t panels() const { return outputs / kernels::kLanes; }
+  bool exists() const { return weight.data != nullptr; }
 };
 
 struct LayerNorm {
@@ -26,9 +27,32 @@ struct LayerNorm {
   const float* bias;
 };
 
+// What belongs to the distance of key and query; null pointers for what the model has not.
+struct Distances {
+  const float* bias;  // [num_heads, padded(2 max_distance + 1)]
+  const float* keys;  // [2 max_distance + 1, head_width]
+  const float* values;
+};
+
 struct SelfAttention {
   Linear qkv;  // query, key and value, each [heads_width], one behind another
   Linear output;
+  LayerNorm norm;
+  Distances distances;
+};
+
+// The simpler simple recurrent unit, in the place of self-attention.
+struct Ssru {
+  Linear input_forget;  // both [width], one behind another
+  Linear output;        // without weights if there is none
+  LayerNorm norm;
+};
+
+// Average attention, in the place of self-attention.
+struct AverageAttention {
+  std::vector<Linear> layers;
+  Linear input_gate;  // without weights if there is none
+  Linear forget_gate;
   LayerNorm norm;
 };
 
@@ -40,12 +64,15 @@ struct CrossAttention {
 
 struct FeedForward {
   Linear up;
+  Linear gate;  // without weights unless gated
+  std::vector<Linear> middle;
   Linear down;
   LayerNorm norm;
 };
 
 struct Embedding {
   kernels::Panels weight;  // [vocab_size, d_model]
+  Linear vectors;          // in its place where the encoder reads vectors
   LayerNorm norm;          // null pointers unless embedding_norm
   const float* positions;  // [max_length, width], row 0 is the first token's; null if none
 };
@@ -55,11 +82,16 @@ struct EncoderLayer {
   FeedForward feed_forward;
 };
 
+// Of the first three, the one that the stack's `autoregression` names.
 struct DecoderLayer {
   SelfAttention self_attention;
+  Ssru ssru;
+  AverageAttention average;
   CrossAttention cross_attention;
   FeedForward feed_forward;
 };
+
+class WeightReader;
 
 class Model {
  public:
@@ -76,7 +108,9 @@ class Model {
   const Embedding& encoder_embedding() const { return encoder_embedding_; }
   const Embedding& decoder_embedding() const { return decoder_embedding_; }
   const std::vector<EncoderLayer>& encoder_layers() const { return encoder_layers_; }
-  const std::vector<DecoderLayer>& decoder_layers() const { return decoder_layers_; }
+  const DecoderLayer& decoder_layer(int64_t i) const {
+    return decoder_layers_[static_cast<size_t>(i)];
+  }
   const LayerNorm& encoder_norm() const { return encoder_norm_; }  // null unless final_norm
   const LayerNorm& decoder_norm() const { return decoder_norm_; }
   // Keys and values of all decoder layers from the encoder's states, layer by layer.
@@ -84,6 +118,8 @@ class Model {
   const Linear& output() const { return output_; }
 
  private:
+  void read_encoder(WeightReader& reader);
+  void read_decoder(WeightReader& reader);
   void count_weights();
 
   std::shared_ptr<const io::NativeFile> file_;

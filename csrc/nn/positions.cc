@@ -1,5 +1,6 @@
 #include "nn/positions.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace pytransformer::nn {
@@ -17,11 +18,16 @@ std::vector<float> sinusoidal_table(const StackSpec& spec) {
   const bool interleaved = positions.kind == PositionKind::sinusoidal_interleaved;
   const int64_t d_model = spec.d_model;
   const int64_t width = spec.width();
-  const int64_t sines = (d_model + 1) / 2;
+  const bool from_tensor2tensor = positions.kind == PositionKind::sinusoidal_tensor2tensor;
+  // Where d_model is odd, the last column has a sine; Tensor2Tensor leaves it zero.
+  const int64_t sines = from_tensor2tensor ? d_model / 2 : (d_model + 1) / 2;
   std::vector<float> table(static_cast<size_t>(positions.max_length * width));
   for (int64_t i = 0; i < sines; ++i) {
-    const double frequency =
-        std::pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(d_model));
+    const double exponent =
+        from_tensor2tensor
+            ? static_cast<double>(i) / static_cast<double>(std::max<int64_t>(sines - 1, 1))
+            : 2.0 * static_cast<double>(i) / static_cast<double>(d_model);
+    const double frequency = std::pow(10000.0, -exponent);
     const int64_t sine_column = interleaved ? 2 * i : i;
     const int64_t cosine_column = interleaved ? 2 * i + 1 : sines + i;
     const double sine_step = std::sin(frequency);

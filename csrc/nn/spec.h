@@ -3,23 +3,50 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "kernels/kernels.h"
 
 namespace pytransformer::nn {
 
-enum class NormPosition { pre, post };
-enum class PositionKind { none, sinusoidal, sinusoidal_interleaved, learned };
+enum class NormPosition { pre, post, none };
+enum class PositionKind {
+  none,
+  sinusoidal,
+  sinusoidal_interleaved,
+  sinusoidal_tensor2tensor,
+  learned
+};
+enum class DistanceKind { bias, vectors, rotary };
+enum class Autoregression { self_attention, ssru, average_attention };
+enum class Architecture { encoder_decoder, encoder, decoder };
 
 struct PositionSpec {
   PositionKind kind;
   int64_t max_length;
   int64_t offset;
+  int64_t segments;  // blocks of max_length rows, one for each type of token
 
   // How many tokens of a sentence can be told apart by their place: all, without positions.
   int64_t reach() const { return kind == PositionKind::none ? kEndless : max_length; }
   static constexpr int64_t kEndless = int64_t{1} << 24;
+};
+
+// How self-attention sees the distance of key and query.
+struct DistanceSpec {
+  DistanceKind kind;
+  int64_t max_distance;
+  double theta;
+
+  int64_t vectors() const { return 2 * max_distance + 1; }
+};
+
+struct AverageSpec {
+  int64_t num_layers;
+  int64_t width;
+  kernels::Activation activation;
+  bool gated;
 };
 
 struct StackSpec {
@@ -37,6 +64,16 @@ struct StackSpec {
   float attention_scale;
   float norm_epsilon;
   PositionSpec positions;
+  kernels::Norm norm;
+  bool gated;
+  int64_t feed_forward_depth;
+  std::optional<DistanceSpec> distances;
+  Autoregression autoregression;
+  std::optional<AverageSpec> average;
+  int64_t vector_size;  // of what an encoder reads in place of tokens; 0 if it reads tokens
+
+  bool has_norms() const { return norm_position != NormPosition::none; }
+  bool has_distances(DistanceKind kind) const { return distances && distances->kind == kind; }
 
   // Widths in memory (docs/native-format.md): rows of activations, one head, all heads.
   int64_t width() const { return kernels::padded(d_model); }
@@ -44,11 +81,16 @@ struct StackSpec {
   int64_t heads_width() const { return num_heads * head_width(); }
 };
 
+// The stack that an architecture lacks has no layers.
 struct ModelSpec {
+  Architecture architecture;
   StackSpec encoder;
   StackSpec decoder;
   bool shared_embedding;
   bool tied_output;
+
+  bool has_encoder() const { return architecture != Architecture::decoder; }
+  bool has_decoder() const { return architecture != Architecture::encoder; }
 };
 
 // Reads the `model` member of the configuration; throws io::JsonError that names what is wrong.

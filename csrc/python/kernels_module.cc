@@ -32,9 +32,11 @@ kernels::Activation parse_activation(const std::string& name) {
   if (name == "relu") return kernels::Activation::relu;
   if (name == "gelu") return kernels::Activation::gelu;
   if (name == "gelu_tanh") return kernels::Activation::gelu_tanh;
+  if (name == "gelu_sigmoid") return kernels::Activation::gelu_sigmoid;
   if (name == "silu") return kernels::Activation::silu;
+  if (name == "tanh") return kernels::Activation::tanh;
   throw std::invalid_argument("unknown activation '" + name +
-                              "'; known are none, relu, gelu, gelu_tanh, silu");
+                              "'; known are none, relu, gelu, gelu_tanh, gelu_sigmoid, silu, tanh");
 }
 
 kernels::ComputeType parse_compute_type(const std::string& name) {
@@ -80,7 +82,8 @@ class Kernels {
     require(rows.columns > 0, "x must have at least one column");
     const Buffer w = padded_vector(weight, rows.columns, "weight");
     const Buffer b = padded_vector(bias, rows.columns, "bias");
-    table_.layer_norm({.rows = rows.rows,
+    table_.layer_norm({.kind = kernels::Norm::layer,
+                       .rows = rows.rows,
                        .columns = rows.columns,
                        .x = rows.data.data(),
                        .ldx = rows.ld,
@@ -165,6 +168,8 @@ class Kernels {
                       .ldo = dim,
                       .scratch = scratch.data(),
                       .ahead = 0,
+                      .bias = nullptr,
+                      .ld_bias = 0,
                       .weights = weights ? weights->mutable_data() : nullptr,
                       .ld_weights = keys});
     return out;
@@ -213,6 +218,8 @@ class Kernels {
                              .slots = slots.data(),
                              .out = out.mutable_data(),
                              .scratch = scratch.data(),
+                             .bias = nullptr,
+                             .bias_stride = 0,
                              .weights = weights ? weights->mutable_data() : nullptr,
                              .weights_stride = count});
     return out;

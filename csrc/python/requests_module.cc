@@ -48,6 +48,15 @@ int32_t get_early_stopping(const SearchOptions& options) {
   return static_cast<int32_t>(options.early_stopping);
 }
 
+void set_beam_rule(SearchOptions& options, int32_t value) {
+  if (value < 0 || value > 1) throw std::invalid_argument("beam_rule must be 0 or 1");
+  options.beam_rule = static_cast<decode::BeamRule>(value);
+}
+
+int32_t get_beam_rule(const SearchOptions& options) {
+  return static_cast<int32_t>(options.beam_rule);
+}
+
 }  // namespace
 
 void bind_requests(py::module_& module) {
@@ -63,6 +72,7 @@ void bind_requests(py::module_& module) {
       .def(py::init<>())
       .def(py::init<const SearchOptions&>(), py::arg("other"))
       .def_property("early_stopping", &get_early_stopping, &set_early_stopping)
+      .def_property("beam_rule", &get_beam_rule, &set_beam_rule)
 #define PYTRANSFORMER_FIELD(name) def_readwrite(#name, &SearchOptions::name)
       .PYTRANSFORMER_FIELD(score_targets)
       .PYTRANSFORMER_FIELD(beam_size)

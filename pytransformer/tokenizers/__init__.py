@@ -49,6 +49,15 @@ class Tokenizer(Protocol):
     def decode_tokens(self, tokens: Sequence[str]) -> str:
         """The text of target tokens, none of them special; others than the vocabulary's too."""
 
+    def forced_bos_id(self, tgt_lang: str | None) -> int | None:
+        """The token that translations into a language must begin with, if the language says so.
+
+        Raises OptionError for a language that the model does not know.
+        """
+
+    def decoder_start_id(self, tgt_lang: str | None) -> int | None:
+        """The token before the first one, if the language says so; raises as above."""
+
     @property
     def unknown_id(self) -> int | None:
         """The id of the target's unknown token, if there is one."""
@@ -72,4 +81,12 @@ def create(spec: TokenizerSpec, files: Mapping[str, bytes]) -> Tokenizer:
         from pytransformer.tokenizers.marian import MarianTokenizer
 
         return MarianTokenizer(spec.settings, files)
+    if spec.kind == "marian_vocabulary":
+        from pytransformer.tokenizers.marian_vocabulary import MarianVocabularyTokenizer
+
+        return MarianVocabularyTokenizer(spec.settings, files)
+    if spec.kind == "vocabulary_list":
+        from pytransformer.tokenizers.vocabulary_list import VocabularyListTokenizer
+
+        return VocabularyListTokenizer(spec.settings, files)
     raise UnsupportedModelError(f"no tokenizer of kind {spec.kind!r}")

@@ -111,6 +111,12 @@ class MarianTokenizer:
     def target_tokens(self, ids: Sequence[int]) -> list[str]:
         return [_token(token_id, self._target_tokens, self._target_pieces) for token_id in ids]
 
+    def forced_bos_id(self, tgt_lang: str | None) -> int | None:
+        return None  # the language is named by a token of the source
+
+    def decoder_start_id(self, tgt_lang: str | None) -> int | None:
+        return None
+
     @property
     def unknown_id(self) -> int | None:
         return self._target_unknown
