@@ -42,10 +42,11 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+import subjects
 from engine_rounds import Result, Unit, best_batch_sizes, measure
 from peer_process import PeerError, PeerProcess
-from peers.engine import Request, Settings, make_once
-from pytransformer.benchmark.random_checkpoint import SHAPES, random_sentences, write_checkpoint
+from peers.engine import Request, Settings
+from pytransformer.benchmark.random_checkpoint import random_sentences
 from pytransformer.benchmark.workload import read_lines, token_counts
 
 OURS = "pytransformer"
@@ -121,7 +122,12 @@ def opened(
         processes = []
         for name, number_format in [(OURS, arguments.compute_type), *pick_peers(arguments)]:
             settings = Settings(
-                root / "huggingface", root, number_format, inter_threads, intra_threads
+                arguments.checkpoint,
+                root,
+                number_format,
+                inter_threads,
+                intra_threads,
+                arguments.shortlist,
             )
             python = interpreter(arguments, name)
             assert python is not None
@@ -131,7 +137,7 @@ def opened(
 
 def run_cases(arguments: argparse.Namespace, root: Path) -> Iterator[Result]:
     lengths = [n for n in token_counts(read_lines(arguments.newstest)) if LEAST <= n <= MOST]
-    texts = random_sentences(lengths[:64], SHAPES[arguments.shape].vocab_size)
+    texts = random_sentences(lengths[:64], subjects.vocab_size(arguments.shape))
     with opened(arguments, root, 1, arguments.threads) as engines:
         for case in arguments.cases:
             requests = [
@@ -154,7 +160,7 @@ def rotated(texts: Sequence[list[str]], size: int, rounds: int) -> Iterator[list
 def run_corpus(arguments: argparse.Namespace, root: Path) -> Iterator[Result]:
     """Throughput over all sentences, each worker on one thread."""
     lengths = token_counts(read_lines(arguments.corpus, arguments.corpus_limit))
-    texts = random_sentences(lengths, SHAPES[arguments.shape].vocab_size)
+    texts = random_sentences(lengths, subjects.vocab_size(arguments.shape))
     request = Request(texts, 1, arguments.length, 64)
     with opened(arguments, root, arguments.threads, 1) as engines:
         sizes = best_batch_sizes(engines, request)
@@ -167,16 +173,6 @@ def run_corpus(arguments: argparse.Namespace, root: Path) -> Iterator[Result]:
         yield measure(name, Unit.TOKENS_PER_SECOND, rounds, arguments.pause)
 
 
-def prepare_models(arguments: argparse.Namespace, root: Path) -> None:
-    """Writes the checkpoint, and what engines cannot make of it themselves."""
-    checkpoint = root / "huggingface"
-    make_once(checkpoint, lambda out: write_checkpoint(SHAPES[arguments.shape], out))
-    if {name for name, _ in pick_peers(arguments)} & {"marian", "bergamot"}:
-        from marian_model import write_marian
-
-        make_once(root / "marian", lambda out: write_marian(checkpoint, out))
-
-
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -185,7 +181,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--corpus", type=Path, help="gzipped text, for throughput")
     parser.add_argument("--corpus-limit", type=int, help="the first sentences of it only")
     parser.add_argument("--corpus-rounds", type=int, default=3)
-    parser.add_argument("--shape", choices=sorted(SHAPES), default="base")
+    parser.add_argument("--shape", choices=subjects.NAMES, default="base")
+    parser.add_argument(
+        "--shortlist", action="store_true", help="with the student's shortlist of some 1,000 tokens"
+    )
     parser.add_argument("--compute-type", default="float32", help="of pytransformer")
     parser.add_argument("--peers", help="engines, as ctranslate2,bergamot:int8shift")
     for name in ELSEWHERE:
@@ -215,7 +214,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         root = (arguments.cache or Path(temporary)).resolve() / arguments.shape
         root.mkdir(parents=True, exist_ok=True)
-        prepare_models(arguments, root)
+        peers = {name for name, _ in pick_peers(arguments)}
+        arguments.checkpoint = subjects.prepare(
+            arguments.shape, arguments.compute_type, root, peers
+        )
         if not arguments.json:
             print(
                 f"{arguments.shape} {arguments.compute_type}, {arguments.threads} thread(s), "

@@ -16,8 +16,8 @@ Floats = npt.NDArray[np.float32]
 _VERSION = 1
 _ALIGNMENT = 256
 _FLOAT32, _INT8, _INTGEMM8 = 0x404, 0x101, 0x4101
-# The matrices of attention and feed-forward, which are stored transposed.
-_MATRIX = re.compile(r"_W[qkvo12]$")
+# The matrices of layers, which are stored transposed.
+_MATRIX = re.compile(r"_W[qkvo12f]?$")
 
 
 class _Item(NamedTuple):
@@ -25,6 +25,11 @@ class _Item(NamedTuple):
     type: int
     shape: tuple[int, ...]
     data: bytes
+
+
+def is_matrix(name: str) -> bool:
+    """Whether a tensor is one of those that are stored as transposed int8."""
+    return _MATRIX.search(name) is not None
 
 
 def write_int8(
@@ -56,7 +61,7 @@ def _items(
     tensors: Mapping[str, Floats], options: str, scales: Mapping[str, float]
 ) -> Iterator[_Item]:
     for name, values in tensors.items():
-        if name == "Wemb" or _MATRIX.search(name):
+        if name == "Wemb" or is_matrix(name):
             stored = values if name == "Wemb" else values.T
             yield _Item(name, _INTGEMM8, values.shape, _padded(_quantized(stored)))
         else:

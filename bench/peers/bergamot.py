@@ -12,6 +12,7 @@ from functools import lru_cache
 from importlib.machinery import PathFinder
 from importlib.metadata import version
 from importlib.util import find_spec, module_from_spec
+from pathlib import Path
 from typing import Any
 
 from peers.engine import Engine, Request, Settings, length_factor
@@ -78,6 +79,7 @@ class Bergamot(Engine[Any]):
             f"""
             models: [{folder / names.get(self._settings.format, "model.int8.bin")}]
             vocabs: [{vocabulary}, {vocabulary}]
+            {self._shortlist(folder)}
             beam-size: {beam_size}
             normalize: 0
             word-penalty: 0
@@ -97,6 +99,9 @@ class Bergamot(Engine[Any]):
         lines = bergamot.VectorString(["1 2 3"] * 4 * self._settings.threads)
         self._service.translate(model, lines, self._options)
         return model
+
+    def _shortlist(self, folder: Path) -> str:
+        return f"shortlist: [{folder / 'lex.bin'}, false]" if self._settings.shortlist else ""
 
 
 def _batch_words(widths: list[int], size: int) -> int:

@@ -13,8 +13,9 @@ class CTranslate2(TranslateBatchEngine):
     def __init__(self, settings: Settings) -> None:
         path = settings.models / f"ctranslate2-{settings.format}"
         quantization = None if settings.format == "float32" else settings.format
-        converter = ctranslate2.converters.TransformersConverter(str(settings.checkpoint))
-        make_once(path, lambda out: converter.convert(str(out), quantization=quantization))
+        if not path.exists():
+            converter = ctranslate2.converters.TransformersConverter(str(settings.checkpoint))
+            make_once(path, lambda out: converter.convert(str(out), quantization=quantization))
         self.translator = ctranslate2.Translator(
             str(path),
             device="cpu",

@@ -16,9 +16,10 @@ Raw = TypeVar("Raw")
 class Settings:
     """How to open an engine.
 
-    `checkpoint` is a Hugging Face directory, `models` a folder for what the engine makes of it and
-    keeps. `inter_threads` batches run at a time, each on `intra_threads` threads; an engine with
-    only one of the two uses as many threads in all.
+    `checkpoint` is what pytransformer opens, mostly a Hugging Face directory, `models` a folder for
+    what an engine makes of it and keeps. `inter_threads` batches run at a time, each on
+    `intra_threads` threads; an engine with only one of the two uses as many threads in all.
+    `shortlist` asks for the lexical shortlist of the student (`marian_student.py`).
     """
 
     checkpoint: Path
@@ -26,6 +27,7 @@ class Settings:
     format: str
     inter_threads: int
     intra_threads: int
+    shortlist: bool = False
 
     @property
     def threads(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytransformer
 from peers.engine import Settings, TranslateBatchEngine
 
@@ -13,7 +15,17 @@ class PyTransformer(TranslateBatchEngine):
             compute_type=settings.format,
             inter_threads=settings.inter_threads,
             intra_threads=settings.intra_threads,
+            **self._shortlist(settings),
         )
+
+    @staticmethod
+    def _shortlist(settings: Settings) -> dict[str, Any]:
+        if not settings.shortlist:
+            return {}
+        from marian_student import BEST, FIRST
+
+        path = settings.models / "marian" / "lex.bin"
+        return {"shortlist": path, "shortlist_first": FIRST, "shortlist_best": BEST}
 
     @property
     def version(self) -> str:
