@@ -117,7 +117,7 @@ _SAME = (
     "max_decoding_length", "min_decoding_length", "max_length_factor", "prefix_bias_beta",
     "return_alternatives", "min_alternative_expansion_prob", "stop_loops", "sampling_topk",
     "sampling_topp", "sampling_temperature", "return_scores", "return_end_token",
-    "attention_heads", "forced_bos_token_id",
+    "attention_heads", "forced_bos_token_id", "decoder_start_token_id",
 )  # fmt: skip
 
 
@@ -132,7 +132,6 @@ def _search_options(
     search.return_attention = options.return_attention or options.replace_unknowns
     search.return_logits = options.return_logits_vocab
     search.attention_layer = options.attention_layer % max(1, limits.num_layers)
-    search.decoder_start_token_id = limits.generation.decoder_start_token_id
     search.end_token_ids = tokens.ends
     # The checkpoint's forced end token must not come where the caller has other end tokens.
     forced = options.forced_eos_token_id

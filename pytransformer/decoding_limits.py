@@ -66,6 +66,7 @@ def _defaults(limits: DecodingLimits) -> dict[str, Any]:
         "use_vmap": limits.has_shortlist,
         "end_token": ends,
         "return_end_token": False,
+        "decoder_start_token_id": generation.decoder_start_token_id,
         "forced_bos_token_id": _or_none(generation.forced_bos_token_id),
         "forced_eos_token_id": _or_none(generation.forced_end_token_id),
         "prefix_bias_beta": 0.0,

@@ -119,6 +119,14 @@ class EngineOwner:
         """Languages that `tgt_lang` may name; empty where the model does not say."""
         return self._model.tokenizer.target_languages
 
+    def language_options(self, tgt_lang: str | None) -> dict[str, int]:
+        """The options, by name, that have translations come in a language.
+
+        For methods that take tokens; those that take text know it from their `tgt_lang`. Raises
+        OptionError for a language that the model does not know.
+        """
+        return self._sentences.language_options(tgt_lang)
+
     @property
     def num_parameters(self) -> int:
         """Number of weights, those that pad rows to whole registers included."""

@@ -127,7 +127,7 @@ def _tokens(
     for name, missing in tokens.unknown.items():
         unknown = ", ".join(map(repr, dict.fromkeys(missing)))
         yield {name}, f"{name}: the target vocabulary has no {unknown}"
-    for name in ("forced_bos_token_id", "forced_eos_token_id"):
+    for name in ("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id"):
         if (token_id := getattr(options, name)) >= limits.vocab_size:
             yield {name}, f"{name} is {token_id}, but the ids end with {limits.vocab_size - 1}"
     first, forced = options.forced_bos_token_id, options.forced_eos_token_id

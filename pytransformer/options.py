@@ -140,6 +140,9 @@ class TranslationOptions:
         flags=("--end-token",),
     )
     return_end_token: bool = option(FLAG, "leave the end token in the hypotheses")
+    decoder_start_token_id: int = option(
+        _COUNT, "the token that the decoder reads before the first one"
+    )
     forced_bos_token_id: int = option(_COUNT, "the first token of every translation")
     forced_eos_token_id: int = option(
         _COUNT, "the end token that follows where a translation reaches its longest length"

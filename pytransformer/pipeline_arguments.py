@@ -59,6 +59,7 @@ _SAME_NAMES = (
     "num_beam_groups",
     "diversity_penalty",
     "bad_words_ids",
+    "decoder_start_token_id",
     "forced_bos_token_id",
     "forced_eos_token_id",
     "max_input_length",

@@ -88,6 +88,7 @@ class _Plan:
 
     languages: dict[str, str | None]
     options: dict[str, Any]
+    start: int  # the token before a translation's first one
     several: bool
     return_tensors: bool
     clean_up: bool
@@ -192,6 +193,7 @@ class TranslationPipeline:
         tokenizer, limits = self.tokenizer, self.model.limits
         languages = {name: values.get(name) for name in ("src_lang", "tgt_lang")}
         tokenizer.encode("", **languages)  # an unknown language ends here
+        values = {**self.model.language_options(languages["tgt_lang"]), **values}
         options = translator_options(values, limits)
         try:
             resolved = resolve(options, limits).options
@@ -200,6 +202,7 @@ class TranslationPipeline:
         return _Plan(
             languages=languages,
             options=options,
+            start=resolved.decoder_start_token_id,
             several=resolved.num_hypotheses > 1,
             return_tensors=values.get("return_tensors", False),
             clean_up=values.get("clean_up_tokenization_spaces", False),
@@ -225,16 +228,9 @@ class TranslationPipeline:
 
     def _record(self, ids: list[int], plan: _Plan) -> Record:
         if plan.return_tensors:
-            return {f"{self._return_name}_token_ids": self._with_start(ids)}
+            return {f"{self._return_name}_token_ids": _with_start(ids, plan.start)}
         text = self.tokenizer.decode(ids)
         return {f"{self._return_name}_text": _cleaned_up(text) if plan.clean_up else text}
-
-    def _with_start(self, ids: list[int]) -> NDArray[np.int64]:
-        """The ids as `generate` gives them."""
-        import numpy as np
-
-        start = self.model.limits.generation.decoder_start_token_id
-        return np.array([start, *ids], dtype=np.int64)
 
 
 class LazyResults:
@@ -315,6 +311,13 @@ def _texts(index: int, item: object) -> list[str]:
             raise TypeError(f"input {index} is {type(text).__name__}, {_EXPECTED}")
         texts.append(text)
     return texts
+
+
+def _with_start(ids: list[int], start: int) -> NDArray[np.int64]:
+    """The ids as `generate` gives them."""
+    import numpy as np
+
+    return np.array([start, *ids], dtype=np.int64)
 
 
 def _cleaned_up(text: str) -> str:

@@ -136,14 +136,19 @@ class SentenceTranslator:
 
         An option that the caller has `given` holds. Raises OptionError for an unknown language.
         """
-        tokenizer, search = self.model.tokenizer, decoding.search
-        first = tokenizer.forced_bos_id(tgt_lang)
-        if first is not None and "forced_bos_token_id" not in given:
-            search.forced_bos_token_id = first
-        start = tokenizer.decoder_start_id(tgt_lang)
-        if start is not None:
-            search.decoder_start_token_id = start
+        for name, token_id in self.language_options(tgt_lang).items():
+            if name not in given:
+                setattr(decoding.search, name, token_id)
         return decoding
+
+    def language_options(self, tgt_lang: str | None) -> dict[str, int]:
+        """The options, by name, that have translations come in a language."""
+        tokenizer = self.model.tokenizer
+        tokens = {
+            "forced_bos_token_id": tokenizer.forced_bos_id(tgt_lang),
+            "decoder_start_token_id": tokenizer.decoder_start_id(tgt_lang),
+        }
+        return {name: token_id for name, token_id in tokens.items() if token_id is not None}
 
     def target_ids(self, text: str, decoding: Decoding) -> list[int]:
         """The ids of a text in the target language, with the token that comes first in it."""

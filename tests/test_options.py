@@ -102,6 +102,7 @@ def test_defaults_are_those_of_the_checkpoint() -> None:
         "use_vmap": False,
         "end_token": (0, 5),
         "return_end_token": False,
+        "decoder_start_token_id": 999,
         "forced_bos_token_id": 7,
         "forced_eos_token_id": 0,
         "prefix_bias_beta": 0.0,

@@ -86,7 +86,11 @@ class _Scorer:
             "tgt_lang": self._arguments.tgt_lang,
         }
         sources = [tokenizer.encode(source, **languages) for source, _ in pairs]
-        targets = [tokenizer.encode_target(target) for _, target in pairs]
+        first = self._translator.language_options(self._arguments.tgt_lang).get(
+            "forced_bos_token_id"
+        )
+        start = [] if first is None else tokenizer.target_tokens([first])
+        targets = [[*start, *tokenizer.encode_target(target)] for _, target in pairs]
         self._check_lengths(targets)
         try:
             found = self._translator.score_batch(sources, targets)
