@@ -150,7 +150,7 @@ def main(argv: list[str] | None = None) -> None:
         if model is None:
             from pytransformer.benchmark.random_checkpoint import SHAPES, write_checkpoint
 
-            write_checkpoint(Path(folder), SHAPES[arguments.shape])
+            write_checkpoint(SHAPES[arguments.shape], Path(folder))
             model = folder
         with gzip.open(arguments.newstest, "rt", encoding="utf-8") as file:
             lines = [line.strip() for line in file][: arguments.sentences]

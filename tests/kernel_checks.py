@@ -17,7 +17,7 @@ FMA_ISAS = [isa for isa in ISAS if isa != "portable"]
 # Those without an instruction for products of bfloat16, which then are products of float32.
 BFLOAT16_ISAS = [isa for isa in FMA_ISAS if isa != "avx512_bf16"]
 CACHE_TYPES = ["float32", "bfloat16"]
-ACTIVATIONS = ["none", "relu", "gelu", "gelu_tanh", "silu"]
+ACTIVATIONS = ["none", "relu", "gelu", "gelu_tanh", "gelu_sigmoid", "silu", "tanh"]
 EPSILON = float(np.finfo(np.float32).eps)
 # Around register widths and tile heights.
 ODD_SIZES = [1, 2, 7, 15, 16, 17, 31, 33, 100, 257]

@@ -56,7 +56,7 @@ def test_extreme_arguments(kernels: Kernels) -> None:
         assert np.signbit(y[3])
         assert not np.signbit(y[4])
     large = np.array([nan, inf, 1e30, 100.0, -100.0, -1e30], np.float32)
-    for name in ("relu", "gelu", "gelu_tanh", "silu"):
+    for name in ("relu", "gelu", "gelu_tanh", "gelu_sigmoid", "silu"):
         y = kernels.activation(name, large)
         np.testing.assert_array_equal(y, np.array([nan, inf, 1e30, 100.0, 0, 0], np.float32))
 

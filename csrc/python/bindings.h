@@ -5,6 +5,7 @@
 
 namespace pytransformer::python {
 
+void bind_layer_kernels(pybind11::module_& module);
 void bind_kernels(pybind11::module_& module);
 void bind_requests(pybind11::module_& module);
 void bind_jobs(pybind11::module_& module);

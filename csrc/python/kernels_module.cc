@@ -16,6 +16,7 @@
 #include "kernels/kernels.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
+#include "python/layer_kernels.h"
 #include "python/products.h"
 #include "simd/isa.h"
 
@@ -25,7 +26,6 @@ namespace pytransformer::python {
 namespace {
 
 using kernels::padded;
-using Bytes = simd::AlignedBuffer<std::byte>;
 
 kernels::Activation parse_activation(const std::string& name) {
   if (name == "none") return kernels::Activation::none;
@@ -48,15 +48,9 @@ kernels::ComputeType parse_compute_type(const std::string& name) {
                               "'; known are float32, bfloat16, int8, int4");
 }
 
-kernels::CacheType parse_cache_type(const std::string& name) {
-  if (name == "float32") return kernels::CacheType::float32;
-  if (name == "bfloat16") return kernels::CacheType::bfloat16;
-  throw std::invalid_argument("unknown cache type '" + name + "'; known are float32, bfloat16");
-}
-
-class Kernels {
+class Kernels : public LayerKernels {
  public:
-  explicit Kernels(const std::string& isa) : table_(kernels::table(simd::parse_isa(isa))) {}
+  using LayerKernels::LayerKernels;
 
   std::string isa() const { return std::string(simd::name(table_.isa)); }
   std::string compiled_isa() const { return table_.compiled_isa; }
@@ -73,25 +67,6 @@ class Kernels {
   Floats softmax(const Floats& x) const {
     PaddedMatrix rows(x, "x");
     table_.softmax(rows.data.data(), rows.rows, rows.columns, rows.ld);
-    return rows.array();
-  }
-
-  Floats layer_norm(const Floats& x, const Floats& weight, const Floats& bias,
-                    float epsilon) const {
-    PaddedMatrix rows(x, "x");
-    require(rows.columns > 0, "x must have at least one column");
-    const Buffer w = padded_vector(weight, rows.columns, "weight");
-    const Buffer b = padded_vector(bias, rows.columns, "bias");
-    table_.layer_norm({.kind = kernels::Norm::layer,
-                       .rows = rows.rows,
-                       .columns = rows.columns,
-                       .x = rows.data.data(),
-                       .ldx = rows.ld,
-                       .weight = w.data(),
-                       .bias = b.data(),
-                       .epsilon = epsilon,
-                       .y = rows.data.data(),
-                       .ldy = rows.ld});
     return rows.array();
   }
 
@@ -136,93 +111,6 @@ class Kernels {
       args.a = operand.prepare(table_, aligned_a.data());
       table_.gemm(args);
     });
-  }
-
-  Floats attention(const Floats& query, const Floats& key, const Floats& value, float scale,
-                   const std::string& cache_type, std::optional<Floats> weights) const {
-    const kernels::CacheType type = parse_cache_type(cache_type);
-    check_keys(key, value);
-    require_dimensions(query, 2, "query");
-    require(query.shape(1) == key.shape(1), "query and key must have the same width");
-    require(!weights || weights->size() == query.shape(0) * key.shape(0),
-            "weights must be [queries, keys]");
-    const int64_t keys = key.shape(0);
-    const int64_t dim = key.shape(1);
-    Bytes packed_keys(static_cast<size_t>(padded(keys) * dim * bytes_of(type)));
-    Bytes values(static_cast<size_t>(keys * dim * bytes_of(type)));
-    table_.pack_keys(type, key.data(), dim, keys, dim, packed_keys.data());
-    table_.store_rows(type, value.data(), dim, keys, dim, values.data());
-    Buffer scratch(static_cast<size_t>(table_.attention_scratch(keys)));
-    Floats out({query.shape(0), query.shape(1)});
-    table_.attention({.queries = query.shape(0),
-                      .keys = keys,
-                      .dim = dim,
-                      .scale = scale,
-                      .q = query.data(),
-                      .ldq = dim,
-                      .type = type,
-                      .packed_keys = packed_keys.data(),
-                      .v = values.data(),
-                      .v_bytes = dim * bytes_of(type),
-                      .out = out.mutable_data(),
-                      .ldo = dim,
-                      .scratch = scratch.data(),
-                      .ahead = 0,
-                      .bias = nullptr,
-                      .ld_bias = 0,
-                      .weights = weights ? weights->mutable_data() : nullptr,
-                      .ld_weights = keys});
-    return out;
-  }
-
-  Floats attention_cached(const Floats& query, const Floats& key, const Floats& value,
-                          const Ints& slots, float scale, const std::string& cache_type,
-                          std::optional<Floats> weights) const {
-    const kernels::CacheType type = parse_cache_type(cache_type);
-    check_keys(key, value);
-    require_dimensions(query, 1, "query");
-    require_dimensions(slots, 1, "slots");
-    const int64_t dim = query.shape(0);
-    const int64_t count = slots.shape(0);
-    require(dim == key.shape(1), "query and key must have the same width");
-    require(count > 0, "slots must not be empty");
-    require(!weights || weights->size() == count, "weights must be [slots]");
-    for (int64_t i = 0; i < count; ++i) {
-      require(slots.data()[i] >= 0 && slots.data()[i] < key.shape(0), "slots must be rows of key");
-    }
-    // Each chunk holds its keys, then its values.
-    const int64_t half = kernels::kSlotsPerChunk * dim * bytes_of(type);
-    const int64_t num_chunks = padded(key.shape(0)) / kernels::kSlotsPerChunk;
-    Bytes cache(static_cast<size_t>(num_chunks * 2 * half));
-    std::vector<const std::byte*> chunks;
-    for (int64_t i = 0; i < num_chunks; ++i) {
-      std::byte* const chunk = cache.data() + i * 2 * half;
-      const int64_t first = i * kernels::kSlotsPerChunk;
-      const int64_t rows = std::min(kernels::kSlotsPerChunk, key.shape(0) - first);
-      table_.store_rows(type, key.data() + first * dim, dim, rows, dim, chunk);
-      table_.store_rows(type, value.data() + first * dim, dim, rows, dim, chunk + half);
-      chunks.push_back(chunk);
-    }
-    Buffer scratch(static_cast<size_t>(padded(count)));
-    Floats out(dim);
-    table_.attention_cached({.heads = 1,
-                             .dim = dim,
-                             .count = count,
-                             .scale = scale,
-                             .q = query.data(),
-                             .type = type,
-                             .chunks = chunks.data(),
-                             .key_offset = 0,
-                             .value_offset = half,
-                             .head_bytes = 0,
-                             .slots = slots.data(),
-                             .out = out.mutable_data(),
-                             .scratch = scratch.data(),
-                             .bias = nullptr,
-                             .bias_stride = 0,
-                             .weights = weights ? weights->mutable_data() : nullptr,
-                             .weights_stride = count});
-    return out;
   }
 
   std::tuple<Ints, Floats, Floats> top_k(const Floats& logits, int32_t k) const {
@@ -350,18 +238,6 @@ class Kernels {
     args.ldc = weights.outputs;
     return args;
   }
-
-  static void check_keys(const Floats& key, const Floats& value) {
-    require_dimensions(key, 2, "key");
-    require_dimensions(value, 2, "value");
-    require(key.shape(0) == value.shape(0) && key.shape(1) == value.shape(1),
-            "key and value must have the same shape");
-    require(key.shape(0) > 0, "there must be at least one key");
-    require(key.shape(1) > 0 && key.shape(1) % kernels::kLanes == 0,
-            "the width of a head must be a multiple of 16");
-  }
-
-  const kernels::Table& table_;
 };
 
 }  // namespace
@@ -374,7 +250,7 @@ void bind_kernels(py::module_& m) {
   });
   m.def("active_isa", [] { return std::string(simd::name(simd::active_isa())); });
 
-  py::class_<Kernels>(m, "Kernels")
+  py::class_<Kernels, LayerKernels>(m, "Kernels")
       .def(py::init<const std::string&>(), py::arg("isa"))
       .def_property_readonly("isa", &Kernels::isa)
       .def_property_readonly("compiled_isa", &Kernels::compiled_isa)
@@ -383,19 +259,11 @@ void bind_kernels(py::module_& m) {
       .def("erf", &Kernels::erf, py::arg("x"))
       .def("activation", &Kernels::activation, py::arg("name"), py::arg("x"))
       .def("softmax", &Kernels::softmax, py::arg("x"))
-      .def("layer_norm", &Kernels::layer_norm, py::arg("x"), py::arg("weight"), py::arg("bias"),
-           py::arg("epsilon"))
       .def("gemm", &Kernels::gemm, py::arg("a"), py::arg("packed"), py::arg("scales") = py::none(),
            py::arg("bias") = py::none(), py::arg("residual") = py::none(),
            py::arg("activation") = "none")
       .def("gemm_seconds", &Kernels::gemm_seconds, py::arg("a"), py::arg("packed"),
            py::arg("scales"), py::arg("repeats"))
-      .def("attention", &Kernels::attention, py::arg("query"), py::arg("key"), py::arg("value"),
-           py::arg("scale"), py::arg("cache_type") = "float32",
-           py::arg("weights").noconvert() = py::none())
-      .def("attention_cached", &Kernels::attention_cached, py::arg("query"), py::arg("key"),
-           py::arg("value"), py::arg("slots"), py::arg("scale"), py::arg("cache_type") = "float32",
-           py::arg("weights").noconvert() = py::none())
       .def("top_k", &Kernels::top_k, py::arg("logits"), py::arg("k"))
       .def("embed", &Kernels::embed, py::arg("ids"), py::arg("packed"), py::arg("k"),
            py::arg("scale"), py::arg("scales") = py::none(), py::arg("positions") = py::none())
