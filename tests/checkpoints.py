@@ -69,7 +69,7 @@ def make_marian(
     model.save_pretrained(path, max_shard_size=shard_size)
     if weights.startswith("bin"):
         (path / "model.safetensors").unlink()
-        _write_bin(path, model.state_dict(), shards=2 if weights == "bin_shards" else 1)
+        write_bin(path, model.state_dict(), shards=2 if weights == "bin_shards" else 1)
     loaded = MarianMTModel.from_pretrained(path, dtype=torch.float32).eval()
     return MarianCheckpoint(path, loaded, MarianTokenizer.from_pretrained(path))
 
@@ -189,7 +189,7 @@ def _randomise(model: MarianMTModel) -> None:
     model.final_logits_bias.normal_(0.0, 0.5)
 
 
-def _write_bin(path: Path, state: dict[str, torch.Tensor], shards: int) -> None:
+def write_bin(path: Path, state: dict[str, torch.Tensor], shards: int) -> None:
     names = list(state)
     if shards == 1:
         torch.save(state, path / "pytorch_model.bin")

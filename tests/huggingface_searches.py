@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import MarianMTModel
+from transformers import PreTrainedModel
 
 from huggingface_peer import padded
 from reference_rules import ReferenceOptions, Tokens
@@ -18,7 +18,7 @@ Found = tuple[Tokens, bool, float]
 
 @torch.inference_mode()
 def generate(
-    model: MarianMTModel,
+    model: PreTrainedModel,
     sources: Sequence[Sequence[int]],
     options: ReferenceOptions,
     **changes: Any,
@@ -49,7 +49,7 @@ def generate(
 
 
 def search(
-    model: MarianMTModel, sources: Sequence[Sequence[int]], options: ReferenceOptions
+    model: PreTrainedModel, sources: Sequence[Sequence[int]], options: ReferenceOptions
 ) -> list[list[Found]]:
     """The hypotheses of each source; the padding token must be suppressed."""
     output = generate(model, sources, options)
@@ -59,8 +59,9 @@ def search(
     padding = model.generation_config.pad_token_id
     found = []
     for row, score in zip(rows, scores, strict=True):
-        ends = [i for i, token in enumerate(row) if token in options.end_ids]
-        ids = row[1 : ends[0]] if ends else [token for token in row[1:] if token != padding]
+        tokens = row[1:]  # the start token may be an end token too
+        ends = [i for i, token in enumerate(tokens) if token in options.end_ids]
+        ids = tokens[: ends[0]] if ends else [token for token in tokens if token != padding]
         found.append((tuple(ids), bool(ends), score))
     count = options.num_hypotheses
     return [found[i : i + count] for i in range(0, len(found), count)]

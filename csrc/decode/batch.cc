@@ -7,17 +7,34 @@
 namespace pytransformer::decode {
 namespace {
 
+using kernels::padded;
+
 // Rows of one pass of the encoder: enough for the matrix products to run at full speed, few enough
 // that what lies between them stays in the cache.
-constexpr size_t kEncoderRows = 512;
+constexpr int64_t kEncoderRows = 512;
+// The same for what sentences read in their first step.
+constexpr int64_t kFirstRows = 512;
+
+// At least as many rows as a task reads in its first step.
+int64_t first_rows(const Request& request, const nn::ModelSpec& model) {
+  const int64_t start = model.has_encoder() ? 1 : request.length();
+  return start + static_cast<int64_t>(request.target.size());
+}
+
+// The first `columns` numbers of each row.
+std::vector<float> without_padding(nn::Rows from, int64_t first, int64_t rows, int64_t columns) {
+  std::vector<float> to(static_cast<size_t>(rows * columns));
+  for (int64_t i = 0; i < rows; ++i) {
+    std::copy_n(from.row(first + i), columns, to.begin() + i * columns);
+  }
+  return to;
+}
 
 }  // namespace
 
 int64_t Batch::source_tokens() const {
   int64_t tokens = 0;
-  for (const auto& active : active_) {
-    tokens += static_cast<int64_t>(active->ticket.source().size());
-  }
+  for (const auto& active : active_) tokens += active->ticket.request().length();
   return tokens;
 }
 
@@ -25,11 +42,17 @@ void Batch::admit(std::vector<Ticket> tickets) {
   size_t begin = 0;
   while (begin < tickets.size()) {
     size_t end = begin + 1;
-    size_t rows = tickets[begin].source().size();
-    while (end < tickets.size() && rows + tickets[end].source().size() <= kEncoderRows) {
-      rows += tickets[end++].source().size();
+    int64_t rows = tickets[begin].request().length();
+    while (end < tickets.size() && tickets[end].only_encodes() == tickets[begin].only_encodes() &&
+           rows + tickets[end].request().length() <= kEncoderRows) {
+      rows += tickets[end++].request().length();
     }
-    start(std::span(tickets).subspan(begin, end - begin));
+    const auto group = std::span(tickets).subspan(begin, end - begin);
+    if (group.front().only_encodes()) {
+      finish_encoding(group);
+    } else {
+      start(group);
+    }
     begin = end;
   }
   // Those that share an output layer stand together, so that it is read once.
@@ -43,11 +66,14 @@ void Batch::start(std::span<Ticket> group) {
   const kernels::CacheType type = nn::cache_type(model_.compute_type());
   std::vector<std::unique_ptr<nn::CrossCache>> caches(group.size());
   if (model_.spec().has_encoder()) {
+    std::vector<nn::CrossCache*> pointers;
     for (size_t i = 0; i < group.size(); ++i) {
-      const auto length = static_cast<int64_t>(group[i].source().size());
+      const int64_t length = group[i].request().length();
       caches[i] = std::make_unique<nn::CrossCache>(decoder, type, length);
+      pointers.push_back(caches[i].get());
     }
-    encode(group, caches);
+    encode(group);
+    encoder_.fill(pointers);
   }
   for (size_t i = 0; i < group.size(); ++i) {
     const Request& request = group[i].request();
@@ -57,22 +83,70 @@ void Batch::start(std::span<Ticket> group) {
   }
 }
 
-void Batch::encode(std::span<const Ticket> group,
-                   std::span<const std::unique_ptr<nn::CrossCache>> caches) {
-  std::vector<std::span<const int32_t>> sources;
-  std::vector<nn::CrossCache*> pointers;
-  for (size_t i = 0; i < group.size(); ++i) {
-    sources.emplace_back(group[i].source());
-    pointers.push_back(caches[i].get());
-  }
+nn::Rows Batch::encode(std::span<const Ticket> group) {
   ++profile_.encoder_passes;
-  for (const std::span<const int32_t> source : sources) {
-    const auto length = static_cast<int64_t>(source.size());
+  for (const Ticket& ticket : group) {
+    const int64_t length = ticket.request().length();
     profile_.encoder_rows += length;
     profile_.encoder_attention_pairs += length * length;
   }
-  encoder_.run(sources);
-  encoder_.fill(pointers);
+  if (model_.spec().encoder.vector_size > 0) return encode_vectors(group);
+  std::vector<std::span<const int32_t>> sources;
+  std::vector<int32_t> segments;
+  for (const Ticket& ticket : group) {
+    const Request& request = ticket.request();
+    sources.emplace_back(request.source);
+    segments.insert(segments.end(), request.segments.begin(), request.segments.end());
+    if (request.segments.empty()) segments.insert(segments.end(), request.source.size(), 0);
+  }
+  return encoder_.run(sources, segments);
+}
+
+nn::Rows Batch::encode_vectors(std::span<const Ticket> group) {
+  const int64_t size = model_.spec().encoder.vector_size;
+  const int64_t stride = padded(size);
+  std::vector<int64_t> lengths;
+  int64_t rows = 0;
+  for (const Ticket& ticket : group) {
+    lengths.push_back(ticket.request().num_vectors);
+    rows += ticket.request().num_vectors;
+  }
+  float* to = vectors_.need(rows * stride);
+  const nn::Rows vectors = {to, stride};
+  for (const Ticket& ticket : group) {
+    const std::vector<float>& given = ticket.request().vectors;
+    for (auto from = given.begin(); from != given.end(); from += size, to += stride) {
+      std::fill(std::copy_n(from, size, to), to + stride, 0.0f);
+    }
+  }
+  return encoder_.run(vectors, lengths);
+}
+
+// Encodes a group, and is done with it.
+void Batch::finish_encoding(std::span<Ticket> group) {
+  if (std::ranges::all_of(group, [](const Ticket& t) { return t.job->cancelled(); })) return;
+  const nn::ModelSpec& spec = model_.spec();
+  std::vector<int64_t> lengths;
+  for (const Ticket& ticket : group) lengths.push_back(ticket.request().length());
+  const nn::Rows states = encode(group);
+  const nn::EncoderHead::Output head = head_.run(states, lengths);
+  int64_t first = 0;
+  for (size_t i = 0; i < group.size(); ++i) {
+    const auto row = static_cast<int64_t>(i);
+    Encoding encoding;
+    encoding.rows = static_cast<size_t>(lengths[i]);
+    encoding.states = without_padding(states, first, lengths[i], spec.encoder.d_model);
+    if (head.pooled.data != nullptr) {
+      encoding.pooled = without_padding(head.pooled, row, 1, spec.head->pooler_size);
+    }
+    if (head.logits.data != nullptr) {
+      encoding.logits = without_padding(head.logits, row, 1, spec.head->labels);
+    }
+    Hypothesis result;
+    result.encoding = std::move(encoding);
+    finished_.push_back({std::move(group[i]), {std::move(result)}});
+    first += lengths[i];
+  }
 }
 
 // Sentences with the same list of tokens share the output layer made for it.
@@ -84,12 +158,27 @@ std::shared_ptr<const nn::Shortlist> Batch::shortlist(const Request& request) co
   return std::make_shared<const nn::Shortlist>(model_.output(), *request.allowed);
 }
 
+// Long prompts begin one after another, so that the memory of a step has a bound.
+void Batch::choose() {
+  stepping_.clear();
+  int64_t starting = 0;
+  for (const auto& active : active_) {
+    if (!active->started) {
+      const int64_t rows = first_rows(active->ticket.request(), model_.spec());
+      if (starting > 0 && starting + rows > kFirstRows) continue;
+      starting += rows;
+      active->started = true;
+    }
+    stepping_.push_back(active.get());
+  }
+}
+
 void Batch::gather() {
   rows_.clear();
   sentences_.clear();
   output_.num_candidates = 1;
   output_.want_log_sum = false;
-  for (const auto& active : active_) {
+  for (const Active* const active : stepping_) {
     const auto first = static_cast<int64_t>(rows_.size());
     Task& task = *active->task;
     task.append_rows(rows_);
@@ -148,6 +237,7 @@ void Batch::fail(const Active& active) {
 void Batch::step() {
   stop_and_drop();
   if (active_.empty()) return;
+  choose();
   gather();
   count();
   decoder_.step(rows_, sentences_, output_);
@@ -155,8 +245,8 @@ void Batch::step() {
 }
 
 void Batch::advance() {
-  for (size_t i = 0; i < active_.size(); ++i) {
-    Active& active = *active_[i];
+  for (size_t i = 0; i < stepping_.size(); ++i) {
+    Active& active = *stepping_[i];
     const auto first = static_cast<size_t>(sentences_[i].first_row);
     const auto count = static_cast<size_t>(sentences_[i].rows);
     try {

@@ -1,5 +1,6 @@
 // The running batch of one worker: sentences enter when there is room and leave as soon as they are
-// done, whatever the others do. Sentences of several jobs may run side by side.
+// done, whatever the others do. Sentences of several jobs may run side by side. Those that are only
+// encoded are done before the next step.
 #pragma once
 
 #include <memory>
@@ -11,6 +12,7 @@
 #include "decode/task.h"
 #include "nn/decoder.h"
 #include "nn/encoder.h"
+#include "nn/encoder_head.h"
 
 namespace pytransformer::decode {
 
@@ -19,13 +21,17 @@ struct Ticket {
   std::shared_ptr<Job> job;
   size_t index;
   const Request& request() const { return job->request(index); }
-  const std::vector<int32_t>& source() const { return request().source; }
+  bool only_encodes() const { return job->options().encode; }
 };
 
 class Batch {
  public:
   Batch(const nn::Model& model, nn::Team& team)
-      : model_(model), kernels_(team.kernels()), encoder_(model, team), decoder_(model, team) {}
+      : model_(model),
+        kernels_(team.kernels()),
+        encoder_(model, team),
+        head_(model, team),
+        decoder_(model, team) {}
 
   bool empty() const { return active_.empty(); }
   int64_t sentences() const { return static_cast<int64_t>(active_.size()); }
@@ -48,6 +54,7 @@ class Batch {
     std::unique_ptr<nn::CrossCache> cross;
     std::shared_ptr<const nn::Shortlist> shortlist;  // null for the whole vocabulary
     std::unique_ptr<Task> task;
+    bool started = false;
   };
 
   struct Finished {
@@ -56,11 +63,13 @@ class Batch {
   };
 
   void start(std::span<Ticket> group);
-  void encode(std::span<const Ticket> group,
-              std::span<const std::unique_ptr<nn::CrossCache>> caches);
+  nn::Rows encode(std::span<const Ticket> group);
+  nn::Rows encode_vectors(std::span<const Ticket> group);
+  void finish_encoding(std::span<Ticket> group);
   std::shared_ptr<const nn::Shortlist> shortlist(const Request& request) const;
   void stop_and_drop();
   void drop();
+  void choose();
   void gather();
   void count();
   void advance();
@@ -71,9 +80,12 @@ class Batch {
   const nn::Model& model_;
   const kernels::Table& kernels_;
   nn::Encoder encoder_;
+  nn::EncoderHead head_;
   nn::Decoder decoder_;
   std::vector<std::unique_ptr<Active>> active_;
+  std::vector<Active*> stepping_;  // those that take part in the step in progress
   std::vector<Finished> finished_;
+  nn::GrowingBuffer<float> vectors_;  // of one pass of the encoder, padded
   std::vector<nn::StepRow> rows_;
   std::vector<nn::StepSentence> sentences_;
   nn::StepOutput output_ = {};

@@ -114,7 +114,7 @@ bool Engine::has_room(const Job& job, int64_t sentences, int64_t tokens) const {
   if (sentences == 0) return true;
   const int64_t limit = job.options().max_batch_size;
   if (!job.options().batch_by_tokens) return sentences < limit;
-  return tokens + static_cast<int64_t>(job.request(job.peek()).source.size()) <= limit;
+  return tokens + job.request(job.peek()).length() <= limit;
 }
 
 // Moves sentences from the queue to `tickets` as far as the batch has room. The pool is locked.
@@ -138,7 +138,7 @@ bool Engine::take(Pool& pool, const Batch& batch, std::vector<Ticket>& tickets) 
     while (job->has_next() && taken < share && has_room(*job, sentences, tokens)) {
       const size_t index = job->next();
       tickets.push_back({job, index});
-      tokens += static_cast<int64_t>(job->request(index).source.size());
+      tokens += job->request(index).length();
       ++sentences;
       ++taken;
     }

@@ -78,22 +78,6 @@ class ForcedPass {
 
 }  // namespace
 
-std::vector<float> encoder_states(const nn::Model& model, simd::Isa isa,
-                                  const std::vector<int32_t>& source) {
-  check_ids("source", source, model.spec().encoder);
-  nn::Team team(kernels::table(isa), 1);
-  nn::Encoder encoder(model, team);
-  const std::span<const int32_t> ids = source;
-  const nn::Rows rows = encoder.run({&ids, 1});
-  const int64_t d_model = model.spec().encoder.d_model;
-  std::vector<float> states;
-  for (size_t i = 0; i < source.size(); ++i) {
-    const float* const row = rows.row(static_cast<int64_t>(i));
-    states.insert(states.end(), row, row + d_model);
-  }
-  return states;
-}
-
 std::vector<float> forced_logits(const nn::Model& model, simd::Isa isa,
                                  const std::vector<int32_t>& source,
                                  const std::vector<int32_t>& target) {

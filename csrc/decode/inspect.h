@@ -1,5 +1,5 @@
-// What the model computes on the way, for one sentence: encoder states, logits under a given target
-// and attention. By the same layers and cache as a search, on the caller's thread.
+// What the model computes on the way, for one sentence: logits under a given target and attention.
+// By the same layers and cache as a search, on the caller's thread.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,6 @@
 #include "simd/isa.h"
 
 namespace pytransformer::decode {
-
-// States [source, d_model] of the encoder.
-std::vector<float> encoder_states(const nn::Model& model, simd::Isa isa,
-                                  const std::vector<int32_t>& source);
 
 // Logits [target, vocab_size] that follow each token of `target` (start token included).
 std::vector<float> forced_logits(const nn::Model& model, simd::Isa isa,

@@ -14,7 +14,7 @@ Job::Job(std::vector<Request> requests, SearchOptions options)
       open_(requests_.size()) {
   std::iota(order_.begin(), order_.end(), size_t{0});
   std::stable_sort(order_.begin(), order_.end(), [this](size_t a, size_t b) {
-    return requests_[a].source.size() > requests_[b].source.size();
+    return requests_[a].length() > requests_[b].length();
   });
 }
 

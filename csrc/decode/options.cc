@@ -67,9 +67,43 @@ void check_tokens(const SearchOptions& options, Faults& faults) {
   }
 }
 
+// What the first of the model's stacks reads.
+void check_source(const std::string& what, const Request& request, const nn::StackSpec& stack) {
+  if (stack.vector_size == 0) {
+    if (!request.vectors.empty()) {
+      throw std::invalid_argument(what + " holds vectors, but the model reads tokens");
+    }
+    check_ids(what, request.source, stack);
+  } else {
+    const int64_t count = request.num_vectors;
+    if (!request.source.empty() || count < 1 || count > stack.positions.reach() ||
+        request.vectors.size() != static_cast<size_t>(count * stack.vector_size)) {
+      throw std::invalid_argument(what + " should be 1 to " +
+                                  std::to_string(stack.positions.reach()) + " vectors of " +
+                                  std::to_string(stack.vector_size) + " numbers");
+    }
+  }
+  const std::vector<int32_t>& segments = request.segments;
+  if (!segments.empty() && segments.size() != request.source.size()) {
+    throw std::invalid_argument(what + " has " + std::to_string(request.source.size()) +
+                                " tokens and " + std::to_string(segments.size()) + " types");
+  }
+  for (const int32_t segment : segments) {
+    if (segment >= 0 && segment < stack.positions.segments) continue;
+    throw std::invalid_argument(what + " has a token of type " + std::to_string(segment) +
+                                "; the model has " + std::to_string(stack.positions.segments) +
+                                " types");
+  }
+}
+
 }  // namespace
 
 void validate(const SearchOptions& options, const nn::ModelSpec& model) {
+  if (options.encode) {
+    if (!model.has_encoder()) throw std::invalid_argument("the model has no encoder");
+    if (options.max_batch_size < 1) throw std::invalid_argument("max_batch_size is less than 1");
+    return;
+  }
   const nn::StackSpec& decoder = model.decoder;
   constexpr float kMost = std::numeric_limits<float>::max();
   constexpr int32_t kMostBeams = 4096;
@@ -105,7 +139,7 @@ void validate(const SearchOptions& options, const nn::ModelSpec& model) {
           (!options.samples() && options.num_beam_groups == 1 && options.prefix_bias_beta == 0),
       "return_alternatives goes neither with sampling nor with num_beam_groups nor with "
       "prefix_bias_beta");
-  faults.require(model.has_decoder(), "the model has no decoder, it only encodes");
+  faults.require(model.has_decoder() && model.encoder.vector_size == 0, "the model only encodes");
   faults.require(
       model.has_encoder() || (!options.return_attention && options.coverage_penalty == 0),
       "return_attention and coverage_penalty need an encoder to look at");
@@ -126,7 +160,8 @@ void validate(const Request& request, size_t index, const SearchOptions& options
               const nn::ModelSpec& model) {
   const std::string number = std::to_string(index);
   const nn::StackSpec& decoder = model.decoder;
-  check_ids("source " + number, request.source, model.has_encoder() ? model.encoder : decoder);
+  check_source("source " + number, request, model.has_encoder() ? model.encoder : decoder);
+  if (options.encode) return;
   if (!request.target.empty()) check_ids("target " + number, request.target, decoder);
   if (!model.has_encoder() && static_cast<int64_t>(request.source.size() + request.target.size()) >=
                                   decoder.positions.reach()) {

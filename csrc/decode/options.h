@@ -26,6 +26,7 @@ enum class BeamRule : int32_t {
 // docs/decoding.md says what each option means. Those named as in CTranslate2 or in Hugging Face
 // mean the same.
 struct SearchOptions {
+  bool encode = false;         // no search: the encoder's states, and what stands on them
   bool score_targets = false;  // no search: the log-probabilities of each request's target
 
   int32_t beam_size = 1;
@@ -76,6 +77,9 @@ struct SearchOptions {
 struct Request {
   // End token included. Where there is no encoder: what the decoder reads first.
   std::vector<int32_t> source;
+  std::vector<int32_t> segments;  // the type of each source token; empty: the first for all
+  std::vector<float> vectors;     // [length, vector_size], what an encoder may read in its place
+  int64_t num_vectors = 0;
   std::vector<int32_t> target;  // a prefix of the translation, or what is to be scored
   std::vector<std::vector<int32_t>> force_phrases;
   // The same, but no token of `continuations`, which are in order, may follow at once.
@@ -84,6 +88,11 @@ struct Request {
   // The only tokens that may be generated, in order; null for all of them.
   std::shared_ptr<const std::vector<int32_t>> allowed;
   uint64_t seed = 0;
+
+  // Rows of the source, in the encoder or where there is none in the decoder.
+  int64_t length() const {
+    return source.empty() ? num_vectors : static_cast<int64_t>(source.size());
+  }
 };
 
 // Throws std::invalid_argument that lists everything that is wrong.

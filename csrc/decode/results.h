@@ -14,6 +14,14 @@ enum class FinishReason : int32_t {
   stop,    // the caller stopped it
 };
 
+// What an encoder makes of one source.
+struct Encoding {
+  size_t rows = 0;
+  std::vector<float> states;  // [rows, d_model]
+  std::vector<float> pooled;  // [pooler_size]; empty if the model has no pooler
+  std::vector<float> logits;  // [labels]; empty if it has no classifier
+};
+
 struct Hypothesis {
   std::vector<int32_t> ids;      // the end token only if asked for
   float score = 0;               // docs/decoding.md says how it follows from the log-probabilities
@@ -21,6 +29,7 @@ struct Hypothesis {
   FinishReason reason = FinishReason::end;
   std::vector<float> attention;  // [ids, source] if asked for
   std::vector<float> logits;     // [log_probs, vocab_size] if asked for: log-probabilities
+  Encoding encoding;             // of a job that only encodes, whose result has nothing else
 };
 
 using Translation = std::vector<Hypothesis>;  // best first

@@ -30,7 +30,8 @@ void Scoring::append_rows(std::vector<nn::StepRow>& rows) {
     row.position = static_cast<int32_t>(i);
     row.slot = path_[i];
     row.path = path_.data();
-    if (i + 1 >= before_.size()) {
+    row.is_silent = i + 1 < before_.size();
+    if (!row.is_silent) {
       const size_t next = i + 1 - before_.size();
       row.aside = std::span(target_).subspan(next, 1);
       row.aside_logits = &logits_[next];

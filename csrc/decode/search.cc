@@ -154,6 +154,10 @@ void Search::add_row(const Beam& beam, size_t position, std::vector<nn::StepRow>
 
 // Points the rows to where they leave what is asked for besides the best candidates.
 void Search::prepare_records(std::span<nn::StepRow> rows) {
+  // Of tokens that are read in one go, most have a successor that is given.
+  silent_ = started_ ? 0 : rows.size() - 1;
+  if (options_.return_logits) silent_ = std::min(silent_, static_cast<size_t>(unscored_));
+  for (size_t i = 0; i < silent_; ++i) rows[i].is_silent = true;
   const auto point = [&](Beam& beam) {
     nn::StepRow& row = rows[beam.row];
     row.aside = beam.aside_ids;
@@ -165,8 +169,8 @@ void Search::prepare_records(std::span<nn::StepRow> rows) {
   }
   if (options_.return_logits || draws_from_all()) {
     const auto size = static_cast<size_t>(decoder_.vocab_size);
-    row_logits_.assign(rows.size() * size, -kInfinity);
-    for (size_t i = 0; i < rows.size(); ++i) rows[i].logits = &row_logits_[i * size];
+    row_logits_.assign((rows.size() - silent_) * size, -kInfinity);
+    for (size_t i = silent_; i < rows.size(); ++i) rows[i].logits = logits_of(i);
   }
   if (!records_attention()) return;
   const auto last = static_cast<int32_t>(decoder_.num_layers - 1);
@@ -180,11 +184,9 @@ void Search::prepare_records(std::span<nn::StepRow> rows) {
 // Moves what the step has left of each row to its place in the trellis.
 void Search::keep_records(std::span<const float> log_sums) {
   if (options_.return_logits) {
-    const auto size = static_cast<size_t>(decoder_.vocab_size);
-    for (size_t row = 0; row < row_slots_.size(); ++row) {
+    for (size_t row = silent_; row < row_slots_.size(); ++row) {
       std::vector<float>& logits = trellis_.node(row_slots_[row]).logits;
-      const auto first = row_logits_.begin() + static_cast<ptrdiff_t>(row * size);
-      logits.assign(first, first + static_cast<ptrdiff_t>(size));
+      logits.assign(logits_of(row), logits_of(row) + decoder_.vocab_size);
       for (float& logit : logits) logit -= log_sums[row];
     }
   }

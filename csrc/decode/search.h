@@ -95,6 +95,10 @@ class Search : public Task {
   bool forces_end() const { return options_.forced_end_token_id >= 0; }
   // Whether nothing comes behind the tokens that are forced.
   bool all_forced() const { return static_cast<int32_t>(forced_.size()) >= limit_; }
+  // The logits of a row of the step in progress that is not silent.
+  float* logits_of(size_t row) {
+    return &row_logits_[(row - silent_) * static_cast<size_t>(decoder_.vocab_size)];
+  }
   bool records_coverage() const;
   bool records_attention() const;
   bool draws_from_all() const;
@@ -132,8 +136,9 @@ class Search : public Task {
 
   // Records of the step in progress, and their place in the trellis, by row.
   std::vector<int32_t> row_slots_;
+  size_t silent_ = 0;                 // of the first so many rows nobody asks what follows them
   std::vector<float> row_attention_;  // [layers of the tap, heads, rows, source]
-  std::vector<float> row_logits_;     // [rows, vocab_size]
+  std::vector<float> row_logits_;     // [rows that are not silent, vocab_size]
   std::vector<int32_t> all_heads_;
   nn::AttentionTap tap_ = {};
 

@@ -167,15 +167,14 @@ void Search::choose_by_chance(Group& group, const StepResult& result) {
   if (chosen != candidates_.end()) {
     candidates_ = {*chosen};
   } else {
-    const float logit = row_logits_[beam.row * static_cast<size_t>(decoder_.vocab_size) +
-                                    static_cast<size_t>(token)];
+    const float logit = logits_of(beam.row)[token];
     candidates_ = {candidate(beam, token, logit, false, log_sum)};
   }
 }
 
 // All tokens of a row but the forbidden ones.
 void Search::weigh_all(const Beam& beam, float log_sum) {
-  const float* const logits = &row_logits_[beam.row * static_cast<size_t>(decoder_.vocab_size)];
+  const float* const logits = logits_of(beam.row);
   auto aside = beam.aside.begin();
   for (int32_t token = 0; token < decoder_.vocab_size; ++token) {
     const bool is_aside = aside != beam.aside.end() && aside->id == token;

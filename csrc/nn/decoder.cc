@@ -32,14 +32,20 @@ void Decoder::step(std::span<const StepRow> rows, std::span<const StepSentence> 
     const Stage before = thread.enter(Stage::decoder);
     Pass pass(thread, spec, *buffers_);
     pass.embed(model_.decoder_embedding(), ids_.data(), positions_.data());
-    for (int64_t i = 0; i < spec.num_layers; ++i) sublayers(pass, i);
+    for (int64_t i = 0; i < spec.num_layers; ++i) {
+      attention(pass, i);
+      // Nothing reads the others any more.
+      if (i + 1 == spec.num_layers) pass.keep(asked_);
+      pass.feed_forward(model_.decoder_layer(i).feed_forward);
+    }
+    pass.keep(asked_);  // where there are no layers
     thread.enter(Stage::output);
     this->output(pass, output);
     thread.enter(before);
   });
 }
 
-void Decoder::sublayers(Pass& pass, int64_t layer) {
+void Decoder::attention(Pass& pass, int64_t layer) {
   switch (model_.spec().decoder.autoregression) {
     case Autoregression::self_attention:
       self_attention(pass, layer);
@@ -52,15 +58,16 @@ void Decoder::sublayers(Pass& pass, int64_t layer) {
       break;
   }
   if (model_.spec().has_encoder()) cross_attention(pass, layer);
-  pass.feed_forward(model_.decoder_layer(layer).feed_forward);
 }
 
 void Decoder::prepare(StepOutput& output) {
   ids_.clear();
   positions_.clear();
   sentence_of_row_.clear();
+  asked_.clear();
   int64_t longest = 1;
   for (const StepRow& row : rows_) {
+    if (!row.is_silent) asked_.push_back(static_cast<int32_t>(ids_.size()));
     ids_.push_back(row.token);
     positions_.push_back(row.position);
     longest = std::max<int64_t>(longest, row.position + 1);

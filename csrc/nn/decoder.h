@@ -47,9 +47,10 @@ struct StepRow {
   std::span<const int32_t> aside;
   float* aside_logits;  // out: [aside]; -infinity for tokens that the shortlist lacks
   float* logits;        // out: [vocab_size] or null; -infinity as above
+  bool is_silent;       // nobody asks what follows it; not all rows of a step may be so
 };
 
-// What a step gives for each row.
+// What a step gives for each row that is not silent.
 struct StepOutput {
   int32_t num_candidates;                 // in: how many of the best tokens are asked for
   bool want_log_sum;                      // in: whether log_sum is asked for
@@ -86,7 +87,8 @@ class Decoder {
     }
   };
 
-  // Rows that share one output layer: the model's, or that of a shortlist.
+  // Rows that share one output layer: the model's, or that of a shortlist. In the output layer rows
+  // are counted without silent ones.
   struct Segment {
     const Linear* layer;
     std::span<const int32_t> ids;  // of a shortlist's tokens; empty for the whole vocabulary
@@ -111,7 +113,7 @@ class Decoder {
     int64_t steps;
   };
 
-  void sublayers(Pass& pass, int64_t layer);
+  void attention(Pass& pass, int64_t layer);
   void self_attention(Pass& pass, int64_t layer);
   void attend_to_cache(const Pass& pass, int64_t layer, int64_t row);
   void attend(const kernels::Table& kernels, int64_t layer, int64_t thread,
@@ -131,6 +133,7 @@ class Decoder {
               kernels::AttentionArgs& args) const;
   void prepare(StepOutput& output);
   void prepare_segments();
+  int64_t asked_rows(const StepSentence& sentence) const;
   void prepare_output(StepOutput& output);
   void output(Pass& pass, StepOutput& output);
   void convert_segments(Pass& pass);
@@ -152,6 +155,7 @@ class Decoder {
   std::vector<int32_t> ids_;
   std::vector<int32_t> positions_;
   std::vector<int32_t> sentence_of_row_;
+  std::vector<int32_t> asked_;  // the rows that are not silent
   DistanceTables distances_;
   GrowingBuffer<float> scratch_;  // [threads, scratch_size_]
   int64_t scratch_size_ = 0;

@@ -53,7 +53,7 @@ const StackBuffers& StackWorkspace::need(int64_t rows, const StackSpec& spec, in
 }
 
 void Pass::embed(const Embedding& embedding, const int32_t* ids, const int32_t* positions) {
-  const Range slice = thread_.slice(buffers_.rows);
+  const Range slice = thread_.slice(rows_);
   kernels::EmbedArgs args = {};
   args.rows = slice.size();
   args.k = spec_.width();
@@ -75,7 +75,7 @@ void Pass::embed_vectors(const Embedding& embedding, Rows vectors, const int32_t
   const Range panels = own_panels();
   product(layer, panels, input, buffers_.x);
   const int64_t column = panels.begin * kLanes;
-  for (int64_t row = 0; row < buffers_.rows && embedding.positions != nullptr; ++row) {
+  for (int64_t row = 0; row < rows_ && embedding.positions != nullptr; ++row) {
     const float* const position = embedding.positions + positions[row] * spec_.width();
     thread_.kernels().add(position + column, panels.size() * kLanes, buffers_.x.row(row) + column);
   }
@@ -103,7 +103,7 @@ void Pass::normalise(const LayerNorm& norm, int64_t first, int64_t rows, Rows fr
 Operand Pass::prepared(const LayerNorm& norm, Rows x, Rows normed, int64_t width,
                        ComputeType type) {
   const kernels::Table& kernels = thread_.kernels();
-  const bool packed = buffers_.rows > kMaxStreamRows;
+  const bool packed = rows_ > kMaxStreamRows;
   const bool as_it_is = !packed && type == ComputeType::float32;
   const auto index = static_cast<size_t>(thread_.index());
   const OperandBuffer& out = alone() ? buffers_.own_operand[index] : buffers_.operand;
@@ -112,7 +112,7 @@ Operand Pass::prepared(const LayerNorm& norm, Rows x, Rows normed, int64_t width
 
   kernels::PrepareArgs args = {};
   args.type = type;
-  args.m = buffers_.rows;
+  args.m = rows_;
   args.k = width;
   args.x = source.data;
   args.ldx = source.stride;
@@ -121,8 +121,7 @@ Operand Pass::prepared(const LayerNorm& norm, Rows x, Rows normed, int64_t width
   args.scales = out.scales;
   args.sums = out.sums;
   args.scratch = buffers_.tile[index];
-  const kernels::BalancedCut units = {
-      buffers_.rows, packed ? kernels.row_tiles(type, buffers_.rows) : buffers_.rows};
+  const kernels::BalancedCut units = {rows_, packed ? kernels.row_tiles(type, rows_) : rows_};
   const Range mine = alone() ? Range{0, units.parts} : thread_.slice(units.parts);
   for (int64_t unit = mine.begin; unit < mine.end; ++unit) {
     if (norm.weight != nullptr) normalise(norm, units.begin(unit), units.size(unit), x, normed);
@@ -167,7 +166,7 @@ void Pass::leave(const LayerNorm& norm, Rows context) {
   const Range panels = own_panels();
   const int64_t column = panels.begin * kLanes;
   const int64_t count = panels.size() * kLanes;
-  for (int64_t row = 0; row < buffers_.rows; ++row) {
+  for (int64_t row = 0; row < rows_; ++row) {
     float* const x = buffers_.x.row(row) + column;
     if (residual_.data != buffers_.x.data) std::copy_n(residual_.row(row) + column, count, x);
     thread_.kernels().add(context.row(row) + column, count, x);
@@ -184,7 +183,7 @@ Operand Pass::finish(const LayerNorm& final_norm, ComputeType type) {
 }
 
 void Pass::finish(const LayerNorm& final_norm) {
-  const Range rows = thread_.slice(buffers_.rows);
+  const Range rows = thread_.slice(rows_);
   for (const LayerNorm& norm : {pending_, final_norm}) {
     if (norm.weight != nullptr) normalise(norm, rows.begin, rows.size(), buffers_.x, buffers_.x);
   }
@@ -232,7 +231,7 @@ kernels::GemmArgs Pass::gemm_args(const Linear& layer, Range panels, const Opera
                                   Rows y) const {
   const int64_t column = panels.begin * kLanes;
   kernels::GemmArgs args = {};
-  args.m = buffers_.rows;
+  args.m = rows_;
   args.k = layer.inputs;
   args.panels = panels.size();
   args.a = x;
@@ -265,6 +264,20 @@ void Pass::product_of_heads(const Linear& layer, int64_t parts, const Operand& x
   }
 }
 
+void Pass::keep(std::span<const int32_t> rows) {
+  const auto count = static_cast<int64_t>(rows.size());
+  if (count == rows_) return;
+  const Range panels = own_panels();
+  const int64_t column = panels.begin * kLanes;
+  for (int64_t i = 0; i < count; ++i) {
+    const float* const from = buffers_.x.row(rows[static_cast<size_t>(i)]) + column;
+    float* const to = buffers_.x.row(i) + column;
+    if (from != to) std::copy_n(from, panels.size() * kLanes, to);
+  }
+  thread_.meet();
+  rows_ = count;
+}
+
 void Pass::feed_forward(const FeedForward& layer) {
   const Operand input = enter(layer.norm, layer.up.weight.type);
   const Range panels = thread_.slice(layer.up.panels());
@@ -273,7 +286,7 @@ void Pass::feed_forward(const FeedForward& layer) {
   if (spec_.gated) {
     product(layer.up, panels, input, hidden);
     product(layer.gate, panels, input, other, spec_.activation);
-    for (int64_t row = 0; row < buffers_.rows; ++row) {
+    for (int64_t row = 0; row < rows_; ++row) {
       thread_.kernels().multiply(other.row(row) + panels.begin * kLanes, panels.size() * kLanes,
                                  hidden.row(row) + panels.begin * kLanes);
     }

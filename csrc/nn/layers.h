@@ -1,6 +1,7 @@
 // The operations that encoder and decoder share, as one thread of the team runs them.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -79,7 +80,7 @@ class StackWorkspace {
 class Pass {
  public:
   Pass(const Thread& thread, const StackSpec& spec, const StackBuffers& buffers)
-      : thread_(thread), spec_(spec), buffers_(buffers) {}
+      : thread_(thread), spec_(spec), buffers_(buffers), rows_(buffers.rows) {}
 
   const Thread& thread() const { return thread_; }
   const StackBuffers& buffers() const { return buffers_; }
@@ -122,8 +123,11 @@ class Pass {
 
   void feed_forward(const FeedForward& layer);
 
+  // Goes on with these rows alone, which are in order and become the first ones of x.
+  void keep(std::span<const int32_t> rows);
+
  private:
-  bool alone() const { return buffers_.rows <= kOwnRows; }
+  bool alone() const { return rows_ <= kOwnRows; }
   bool is_post() const { return spec_.norm_position == NormPosition::post; }
   kernels::Operand normalised(const LayerNorm& norm, kernels::ComputeType type, bool in_place);
   void normalise(const LayerNorm& norm, int64_t first, int64_t rows, Rows from, Rows to) const;
@@ -136,6 +140,7 @@ class Pass {
   const Thread& thread_;
   const StackSpec& spec_;
   const StackBuffers& buffers_;
+  int64_t rows_;
   LayerNorm pending_ = {};  // the norm behind the last sublayer, not yet applied
   Rows residual_ = {};
   Rows input_ = {};

@@ -52,6 +52,7 @@ Model::Model(std::shared_ptr<const io::NativeFile> file)
   WeightReader reader(*file_);
   if (spec_.has_encoder()) read_encoder(reader);
   if (spec_.has_decoder()) read_decoder(reader);
+  if (spec_.head) read_head(reader, *spec_.head);
   reader.finish();
 
   count_weights();
@@ -108,6 +109,15 @@ void Model::read_decoder(WeightReader& reader) {
     }
   } else {
     output_ = reader.linear("output", spec.vocab_size, spec.d_model);
+  }
+}
+
+void Model::read_head(WeightReader& reader, const HeadSpec& spec) {
+  const int64_t inputs = spec_.encoder.d_model;
+  if (spec.pooler_size > 0) head_.pooler = reader.linear("pooler", spec.pooler_size, inputs);
+  if (spec.labels > 0) {
+    const int64_t read = spec.pooler_size > 0 ? spec.pooler_size : inputs;
+    head_.classifier = reader.linear("classifier", spec.labels, read);
   }
 }
 

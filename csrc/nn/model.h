@@ -77,6 +77,12 @@ struct Embedding {
   const float* positions;  // [max_length, width], row 0 is the first token's; null if none
 };
 
+// What stands on an encoder alone; layers without weights where there is none.
+struct Head {
+  Linear pooler;
+  Linear classifier;
+};
+
 struct EncoderLayer {
   SelfAttention self_attention;
   FeedForward feed_forward;
@@ -113,6 +119,7 @@ class Model {
   }
   const LayerNorm& encoder_norm() const { return encoder_norm_; }  // null unless final_norm
   const LayerNorm& decoder_norm() const { return decoder_norm_; }
+  const Head& head() const { return head_; }
   // Keys and values of all decoder layers from the encoder's states, layer by layer.
   const Linear& cross_key_value() const { return cross_key_value_; }
   const Linear& output() const { return output_; }
@@ -120,6 +127,7 @@ class Model {
  private:
   void read_encoder(WeightReader& reader);
   void read_decoder(WeightReader& reader);
+  void read_head(WeightReader& reader, const HeadSpec& spec);
   void count_weights();
 
   std::shared_ptr<const io::NativeFile> file_;
@@ -132,6 +140,7 @@ class Model {
   std::vector<DecoderLayer> decoder_layers_;
   LayerNorm encoder_norm_ = {};
   LayerNorm decoder_norm_ = {};
+  Head head_ = {};
   Linear cross_key_value_ = {};
   Linear output_ = {};
   std::vector<float> encoder_table_;  // sinusoids; empty for learned or no positions

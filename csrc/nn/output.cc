@@ -30,11 +30,15 @@ void Decoder::prepare_segments() {
   segments_.clear();
   most_tiles_ = 0;
   int64_t first_tile = 0;
+  int64_t first_row = 0;
   const Shortlist* previous = nullptr;
   for (const StepSentence& sentence : sentences_) {
     const Shortlist* const shortlist = sentence.shortlist;
+    const int64_t rows = asked_rows(sentence);
+    if (rows == 0) continue;
     if (!segments_.empty() && shortlist == previous) {
-      segments_.back().rows += sentence.rows;
+      segments_.back().rows += rows;
+      first_row += rows;
       continue;
     }
     previous = shortlist;
@@ -43,17 +47,24 @@ void Decoder::prepare_segments() {
     if (shortlist != nullptr) segment.ids = shortlist->ids();
     segment.tokens = shortlist == nullptr ? model_.spec().decoder.vocab_size
                                           : static_cast<int64_t>(shortlist->ids().size());
-    segment.first_row = sentence.first_row;
-    segment.rows = sentence.rows;
+    segment.first_row = first_row;
+    segment.rows = rows;
     segment.first_tile = first_tile;
+    first_row += rows;
     first_tile += segment.tiles();
     most_tiles_ = std::max(most_tiles_, segment.tiles());
     segments_.push_back(segment);
   }
 }
 
+int64_t Decoder::asked_rows(const StepSentence& sentence) const {
+  const auto rows =
+      rows_.subspan(static_cast<size_t>(sentence.first_row), static_cast<size_t>(sentence.rows));
+  return std::ranges::count_if(rows, [](const StepRow& row) { return !row.is_silent; });
+}
+
 void Decoder::prepare_output(StepOutput& output) {
-  const auto count = static_cast<int64_t>(rows_.size());
+  const auto count = static_cast<int64_t>(asked_.size());
   tile_.need(team_.threads() * count * kTilePanels * kLanes);
   tile_max_.need(count * most_tiles_);
   tile_sum_.need(count * most_tiles_);
@@ -104,8 +115,9 @@ void Decoder::convert_segments(Pass& pass) {
 
 void Decoder::start_rows(const Thread& thread, const StepOutput& output) {
   const auto capacity = static_cast<size_t>(output.num_candidates);
-  size_t place = static_cast<size_t>(thread.index()) * rows_.size();
-  for (const StepRow& row : rows_) {
+  size_t place = static_cast<size_t>(thread.index()) * asked_.size();
+  for (const int32_t asked : asked_) {
+    const StepRow& row = rows_[static_cast<size_t>(asked)];
     reductions_[place] = {{candidate_logits_.data() + place * capacity,
                            candidate_ids_.data() + place * capacity, output.num_candidates, 0},
                           row.aside,
@@ -124,12 +136,13 @@ void Decoder::compute_tiles(const Thread& thread, const Segment& segment, const 
   const int64_t stride = most_tiles_;
   float* const max = tile_max_.need(0) + first_row * stride;
   float* const sum = want_sum ? tile_sum_.need(0) + first_row * stride : nullptr;
-  RowReduction* const rows = reductions_.data() + thread.index() * buffers_->rows + first_row;
+  const auto all_rows = static_cast<int64_t>(asked_.size());
+  RowReduction* const rows = reductions_.data() + thread.index() * all_rows + first_row;
   kernels::GemmArgs args = {};
   args.m = segment.rows;
   args.k = layer.inputs;
   args.a = x;
-  args.c = tile_.need(0) + thread.index() * buffers_->rows * kTilePanels * kLanes;
+  args.c = tile_.need(0) + thread.index() * all_rows * kTilePanels * kLanes;
   args.ldc = kTilePanels * kLanes;
   args.activation = Activation::none;
   for (int64_t i = tiles.begin; i < tiles.end; ++i) {
@@ -193,7 +206,8 @@ void Decoder::merge(const Thread& thread, const Segment& segment, StepOutput& ou
     const int64_t row = segment.first_row + i;
     kernels::TopK& best = reductions_[static_cast<size_t>(row)].top;
     for (int64_t other = 1; other < thread.count(); ++other) {
-      const RowReduction& found = reductions_[static_cast<size_t>(other * buffers_->rows + row)];
+      const size_t place = static_cast<size_t>(other) * asked_.size() + static_cast<size_t>(row);
+      const RowReduction& found = reductions_[place];
       thread.kernels().merge_top(found.top, &best);
     }
     if (!segment.ids.empty()) {
@@ -201,7 +215,7 @@ void Decoder::merge(const Thread& thread, const Segment& segment, StepOutput& ou
         best.ids[c] = segment.ids[static_cast<size_t>(best.ids[c])];
       }
     }
-    const auto index = static_cast<size_t>(row);
+    const auto index = static_cast<size_t>(asked_[static_cast<size_t>(row)]);
     output.candidates[index] = best;
     output.log_sum[index] =
         output.want_log_sum

@@ -58,7 +58,7 @@ PositionSpec parse_positions(const Json& json) {
           json.find("segments") == nullptr ? 1 : parse_size(json, "segments", 1, kMaxSegments)};
 }
 
-kernels::Activation parse_activation(const Json& json) {
+kernels::Activation parse_activation(const Json& json, std::string_view key) {
   using kernels::Activation;
   constexpr std::array<std::pair<std::string_view, Activation>, 6> kActivations = {{
       {"relu", Activation::relu},
@@ -68,7 +68,7 @@ kernels::Activation parse_activation(const Json& json) {
       {"silu", Activation::silu},
       {"tanh", Activation::tanh},
   }};
-  return parse_name(json, "activation", kActivations);
+  return parse_name(json, key, kActivations);
 }
 
 DistanceSpec parse_distances(const Json& json) {
@@ -83,7 +83,7 @@ DistanceSpec parse_distances(const Json& json) {
 
 AverageSpec parse_average(const Json& json) {
   return {parse_size(json, "num_layers", 0, kMaxDepth), parse_size(json, "width", 1),
-          parse_activation(json), json.at("gated").as_bool("gated")};
+          parse_activation(json, "activation"), json.at("gated").as_bool("gated")};
 }
 
 // What stacks may lack that were written before it existed.
@@ -133,7 +133,7 @@ StackSpec parse_stack(const Json& json) {
   spec.head_dim = parse_size(json, "head_dim", 1);
   spec.d_ff = parse_size(json, "d_ff", 1);
   spec.vocab_size = parse_size(json, "vocab_size", 1);
-  spec.activation = parse_activation(json);
+  spec.activation = parse_activation(json, "activation");
   spec.norm_position = parse_name(json, "norm_position", kNormPositions);
   spec.final_norm = json.at("final_norm").as_bool("final_norm");
   spec.embedding_norm = json.at("embedding_norm").as_bool("embedding_norm");
@@ -143,6 +143,12 @@ StackSpec parse_stack(const Json& json) {
   spec.positions = parse_positions(json.at("positions"));
   parse_later_fields(json, spec);
   return spec;
+}
+
+HeadSpec parse_head(const Json& json) {
+  const Json::Array& labels = json.at("labels").as_array("labels");
+  return {parse_size(json, "pooler_size", 0), parse_activation(json, "pooler_activation"),
+          static_cast<int64_t>(labels.size())};
 }
 
 }  // namespace
@@ -156,9 +162,15 @@ ModelSpec parse_model_spec(const std::string& config) {
       {"decoder", Architecture::decoder},
   }};
   ModelSpec spec = {parse_name(model, "architecture", kArchitectures),
-                    parse_stack(model.at("encoder")), parse_stack(model.at("decoder")),
+                    parse_stack(model.at("encoder")),
+                    parse_stack(model.at("decoder")),
                     model.at("shared_embedding").as_bool("shared_embedding"),
-                    model.at("tied_output").as_bool("tied_output")};
+                    model.at("tied_output").as_bool("tied_output"),
+                    std::nullopt};
+  if (const Json* const head = model.find("head")) spec.head = parse_head(*head);
+  if (spec.head && spec.architecture != Architecture::encoder) {
+    throw JsonError("a head stands on an encoder alone");
+  }
   if (spec.encoder.autoregression != Autoregression::self_attention) {
     throw JsonError("an encoder has self-attention");
   }

@@ -81,6 +81,13 @@ struct StackSpec {
   int64_t heads_width() const { return num_heads * head_width(); }
 };
 
+// What stands on the first row of an encoder alone: a pooler, a classifier on it, or either.
+struct HeadSpec {
+  int64_t pooler_size;  // 0: the classifier reads the first row itself
+  kernels::Activation pooler_activation;
+  int64_t labels;  // 0: no classifier
+};
+
 // The stack that an architecture lacks has no layers.
 struct ModelSpec {
   Architecture architecture;
@@ -88,6 +95,7 @@ struct ModelSpec {
   StackSpec decoder;
   bool shared_embedding;
   bool tied_output;
+  std::optional<HeadSpec> head;
 
   bool has_encoder() const { return architecture != Architecture::decoder; }
   bool has_decoder() const { return architecture != Architecture::encoder; }

@@ -19,6 +19,7 @@ namespace py = pybind11;
 namespace pytransformer::python {
 namespace {
 
+using decode::Encoding;
 using decode::Hypothesis;
 using decode::Job;
 using decode::TokenEvent;
@@ -86,12 +87,38 @@ const char* reason(const Hypothesis& hypothesis) {
   }
 }
 
-py::object rows(const std::vector<float>& values, size_t count) {
+// An array over the numbers where they lie, which keeps their owner alive; None if there are none.
+py::object rows(const std::vector<float>& values, size_t count, const py::object& owner) {
   if (values.empty() || count == 0) return py::none();
-  const size_t columns = values.size() / count;
-  py::array_t<float> array({count, columns});
-  std::copy(values.begin(), values.end(), array.mutable_data());
-  return array;
+  return py::array_t<float>({count, values.size() / count}, values.data(), owner);
+}
+
+py::object row(const std::vector<float>& values, const py::object& owner) {
+  if (values.empty()) return py::none();
+  return py::array_t<float>(static_cast<py::ssize_t>(values.size()), values.data(), owner);
+}
+
+py::object attention(const py::object& self) {
+  const auto& hypothesis = py::cast<const Hypothesis&>(self);
+  return rows(hypothesis.attention, hypothesis.ids.size(), self);
+}
+
+py::object logits(const py::object& self) {
+  const auto& hypothesis = py::cast<const Hypothesis&>(self);
+  return rows(hypothesis.logits, hypothesis.log_probs.size(), self);
+}
+
+py::object states(const py::object& self) {
+  const Encoding& encoding = py::cast<const Hypothesis&>(self).encoding;
+  return rows(encoding.states, encoding.rows, self);
+}
+
+py::object pooled(const py::object& self) {
+  return row(py::cast<const Hypothesis&>(self).encoding.pooled, self);
+}
+
+py::object label_logits(const py::object& self) {
+  return row(py::cast<const Hypothesis&>(self).encoding.logits, self);
 }
 
 // Which of several jobs have ended, for one thread that waits for all of them.
@@ -139,10 +166,11 @@ void bind_jobs(py::module_& module) {
       .def_readonly("score", &Hypothesis::score)
       .def_readonly("log_probs", &Hypothesis::log_probs)
       .def_property_readonly("reason", &reason)
-      .def_property_readonly("attention",
-                             [](const Hypothesis& h) { return rows(h.attention, h.ids.size()); })
-      .def_property_readonly(
-          "logits", [](const Hypothesis& h) { return rows(h.logits, h.log_probs.size()); });
+      .def_property_readonly("attention", &attention)
+      .def_property_readonly("logits", &logits)
+      .def_property_readonly("states", &states)
+      .def_property_readonly("pooled", &pooled)
+      .def_property_readonly("label_logits", &label_logits);
   py::class_<TokenEvent>(module, "TokenEvent")
       .def_readonly("sentence", &TokenEvent::sentence)
       .def_readonly("step", &TokenEvent::step)

@@ -76,13 +76,19 @@ Array to_array(const std::vector<float>& values, size_t rows) {
   return array;
 }
 
-Array encode(const Engine& engine, const Ids& source) {
-  std::vector<float> states;
+// One source in a job of its own.
+py::object encode(Engine& engine, Ids source) {
+  decode::SearchOptions options;
+  options.encode = true;
+  decode::Request request;
+  request.source = std::move(source);
+  std::shared_ptr<decode::Job> job;
   {
     const py::gil_scoped_release release;
-    states = decode::encoder_states(engine.model(), engine.isa(), source);
+    job = engine.submit({std::move(request)}, std::move(options));
   }
-  return to_array(states, source.size());
+  const py::list found = py::cast(job).attr("result")();
+  return found[0][py::int_(0)].attr("states");
 }
 
 Array logits(const Engine& engine, const Ids& source, const Ids& target) {
@@ -193,6 +199,7 @@ void bind_engine(py::module_& module) {
 PYBIND11_MODULE(_native, module) {
   module.doc() = "The C++ engine of pytransformer.";
   pytransformer::python::register_errors();
+  pytransformer::python::bind_layer_kernels(module);
   pytransformer::python::bind_kernels(module);
   module.def("available_threads", &pytransformer::simd::available_threads);
   pytransformer::python::bind_model(module);

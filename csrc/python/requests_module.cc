@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "decode/options.h"
+#include "python/arrays.h"
 #include "python/bindings.h"
 
 namespace py = pybind11;
@@ -28,15 +29,26 @@ struct TokenList {
 
 Request make_request(Ids source, Ids target, std::vector<Ids> force_phrases,
                      const TokenList* allowed, uint64_t seed, std::vector<Ids> force_words,
-                     const TokenList* continuations) {
+                     const TokenList* continuations, Ids segments) {
   const auto ids = [](const TokenList* list) { return list == nullptr ? nullptr : list->ids; };
-  return {std::move(source),
-          std::move(target),
-          std::move(force_phrases),
-          std::move(force_words),
-          ids(continuations),
-          ids(allowed),
-          seed};
+  Request request;
+  request.source = std::move(source);
+  request.segments = std::move(segments);
+  request.target = std::move(target);
+  request.force_phrases = std::move(force_phrases);
+  request.force_words = std::move(force_words);
+  request.continuations = ids(continuations);
+  request.allowed = ids(allowed);
+  request.seed = seed;
+  return request;
+}
+
+Request request_of_vectors(const Floats& vectors) {
+  require_dimensions(vectors, 2, "vectors");
+  Request request;
+  request.vectors.assign(vectors.data(), vectors.data() + vectors.size());
+  request.num_vectors = vectors.shape(0);
+  return request;
 }
 
 void set_early_stopping(SearchOptions& options, int32_t value) {
@@ -67,13 +79,15 @@ void bind_requests(py::module_& module) {
       .def(py::init(&make_request), py::arg("source"), py::arg("target") = Ids(),
            py::arg("force_phrases") = std::vector<Ids>(), py::arg("allowed") = py::none(),
            py::arg("seed") = 0, py::arg("force_words") = std::vector<Ids>(),
-           py::arg("continuations") = py::none());
+           py::arg("continuations") = py::none(), py::arg("segments") = Ids())
+      .def_static("of_vectors", &request_of_vectors, py::arg("vectors"));
   py::class_<SearchOptions>(module, "SearchOptions")
       .def(py::init<>())
       .def(py::init<const SearchOptions&>(), py::arg("other"))
       .def_property("early_stopping", &get_early_stopping, &set_early_stopping)
       .def_property("beam_rule", &get_beam_rule, &set_beam_rule)
 #define PYTRANSFORMER_FIELD(name) def_readwrite(#name, &SearchOptions::name)
+      .PYTRANSFORMER_FIELD(encode)
       .PYTRANSFORMER_FIELD(score_targets)
       .PYTRANSFORMER_FIELD(beam_size)
       .PYTRANSFORMER_FIELD(num_hypotheses)

@@ -42,6 +42,10 @@ class Settings:
         """Reads a file; raises CheckpointError if it is not a JSON object, or OSError."""
         return cls(read_json_object(path), path)
 
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Settings:
+        """The same settings, with those that are missing (not null) taken from `defaults`."""
+        return Settings({**defaults, **self.values}, self.path)
+
     def get(self, key: str) -> Any:
         """The value as it stands, or None."""
         return self.values.get(key)
@@ -87,6 +91,21 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: not a JSON object")
     return value
+
+
+def model_type(path: Path) -> str | None:
+    """What the config.json of a directory says of the kind of its model; None if it says nothing.
+
+    Raises no CheckpointError, so that a file of another format that has the same name does no harm.
+    """
+    config = path / "config.json"
+    if not config.is_file():
+        return None
+    try:
+        value = read_json_object(config).get("model_type")
+    except CheckpointError:
+        return None
+    return value if isinstance(value, str) else None
 
 
 def parse_json(text: bytes, path: Path) -> Any:

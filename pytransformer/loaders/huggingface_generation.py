@@ -21,6 +21,12 @@ _WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
     "begin_suppress_tokens": (),
     "exponential_decay_length_penalty": (),
     "sequence_bias": (),
+    "force_words_ids": (),
+    "constraints": (),
+    "guidance_scale": (1.0,),
+    "penalty_alpha": (0.0,),
+    "stop_strings": (),
+    "watermarking_config": (),
     "do_sample": (False,),
 }
 
@@ -31,18 +37,18 @@ def read_generation(
     """The defaults of a directory.
 
     As in transformers, a generation_config.json stands alone if there is one; only ids of special
-    tokens that it lacks are looked up in config.json. Hugging Face's lengths count the start token
-    and the end token, ours count neither.
+    tokens that it lacks are looked up in config.json, and a decoder that is told of no start token
+    begins with bos_token_id. Hugging Face's lengths count the start token and the end token, ours
+    count neither.
     """
-    path = directory / "generation_config.json"
-    settings = Settings.read(path) if path.is_file() else config
+    settings = read_settings(directory, config)
     _warn_of_unsupported(settings)
     reader = _Ids(settings, config, vocab_size)
     end, *more_ends = reader.several("eos_token_id")
     forced_end = reader.forced_end([end, *more_ends])
     singles, sequences = reader.suppressed([end, *more_ends])
     return GenerationSpec(
-        decoder_start_token_id=reader.required("decoder_start_token_id"),
+        decoder_start_token_id=reader.required("decoder_start_token_id", "bos_token_id"),
         end_token_id=end,
         forced_end_token_id=forced_end,
         suppress_token_ids=singles,
@@ -52,11 +58,40 @@ def read_generation(
         length_penalty=settings.number("length_penalty", 1.0),
         early_stopping=_early_stopping(settings),
         more_end_token_ids=tuple(more_ends),
-        forced_bos_token_id=reader.optional(settings, "forced_bos_token_id"),
+        forced_bos_token_id=reader.forced_bos(),
         repetition_penalty=_repetition_penalty(settings),
         no_repeat_ngram_size=settings.integer("no_repeat_ngram_size", 0),
         suppress_sequences=sequences,
     )
+
+
+def read_impossible_ids(
+    directory: Path, config: Settings, generation: GenerationSpec
+) -> tuple[int, ...]:
+    """The tokens that `renormalize_logits` leaves without a share in the probabilities.
+
+    Tokens that never come are left out of the softmax then, rather than forbidden behind it. The
+    flag concerns rules too that forbid a token here and there; that part of it is not supported.
+    """
+    settings = read_settings(directory, config)
+    if not settings.flag("renormalize_logits", False):
+        return ()
+    rules = {
+        "min_length": generation.min_decoding_length > 0,
+        "no_repeat_ngram_size": generation.no_repeat_ngram_size > 0,
+        "bad_words_ids of several tokens": bool(generation.suppress_sequences),
+        "repetition_penalty": generation.repetition_penalty != 1.0,
+    }
+    present = [name for name, is_there in rules.items() if is_there]
+    if present and generation.beam_size > 1:
+        _warn(settings, [f"renormalize_logits with regard to {', '.join(present)}"])
+    return generation.suppress_token_ids
+
+
+def read_settings(directory: Path, config: Settings) -> Settings:
+    """The settings of generation: generation_config.json, or config.json if there is none."""
+    path = directory / "generation_config.json"
+    return Settings.read(path) if path.is_file() else config
 
 
 def _max_length(settings: Settings, forced_end: bool, max_positions: int) -> int:
@@ -99,9 +134,11 @@ def _warn_of_unsupported(settings: Settings) -> None:
         if settings.get(key) is not None and settings.get(key) not in neutral
     ]
     if ignored:
-        warnings.warn(
-            f"{settings.path}: not supported and ignored: {', '.join(ignored)}", stacklevel=2
-        )
+        _warn(settings, ignored)
+
+
+def _warn(settings: Settings, ignored: list[str]) -> None:
+    warnings.warn(f"{settings.path}: not supported and ignored: {', '.join(ignored)}", stacklevel=2)
 
 
 class _Ids:
@@ -112,11 +149,12 @@ class _Ids:
         self._config = config
         self._vocab_size = vocab_size
 
-    def required(self, key: str) -> int:
-        """An id from the generation settings, else from config.json."""
-        for settings in (self._settings, self._config):
-            if (token_id := self.optional(settings, key)) is not None:
-                return token_id
+    def required(self, key: str, *otherwise: str) -> int:
+        """An id from the generation settings, else from config.json, else one of another name."""
+        for name in (key, *otherwise):
+            for settings in (self._settings, self._config):
+                if (token_id := self.optional(settings, name)) is not None:
+                    return token_id
         raise CheckpointError(f"{self._config.path}: {key} is missing")
 
     def optional(self, settings: Settings, key: str) -> int | None:
@@ -136,13 +174,18 @@ class _Ids:
                 return list(dict.fromkeys(self._checked(settings, key, item) for item in values))
         raise CheckpointError(f"{self._config.path}: {key} is missing")
 
+    def forced_bos(self) -> int | None:
+        """The first token behind the start token, which the oldest BART models had by a flag."""
+        if self._settings.flag("force_bos_token_to_be_generated", False):
+            return self.required("bos_token_id")
+        return self.optional(self._settings, "forced_bos_token_id")
+
     def forced_end(self, ends: list[int]) -> int | None:
         """The token that is forced at the maximum length; it must be one that ends."""
         token_id = self.optional(self._settings, "forced_eos_token_id")
         if token_id is None or token_id in ends:
             return token_id
-        message = f"forced_eos_token_id = {token_id}, which is not in eos_token_id"
-        warnings.warn(f"{self._settings.path}: not supported and ignored: {message}", stacklevel=2)
+        _warn(self._settings, [f"forced_eos_token_id = {token_id}, which is not in eos_token_id"])
         return None
 
     def suppressed(self, ends: list[int]) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:

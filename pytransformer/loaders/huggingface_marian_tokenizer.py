@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pytransformer.errors import CheckpointError, UnsupportedModelError
 from pytransformer.loaders.huggingface import Settings, read_json_object
-from pytransformer.loaders.huggingface_tokenizer import AddedTokens
+from pytransformer.loaders.huggingface_tokenizer import AddedTokens, check_vocabulary, token_list
 
 _DEFAULTS = {"unk_token": "<unk>", "eos_token": "</s>", "pad_token": "<pad>"}
 _LANGUAGES = ("source_lang", "target_lang", "default_target_language")
@@ -36,12 +35,12 @@ def read_tokenizer(
     languages = [] if separate else _languages(vocab)
     vocab.update((content, token["id"]) for content, token in added.tokens.items())
     rows = source_size if separate else min(source_size, target_size)
-    _check_vocabulary(source_path, vocab, rows)
-    files["source_vocabulary.json"] = _token_list(vocab)
+    check_vocabulary(source_path, vocab, rows)
+    files["source_vocabulary.json"] = token_list(vocab)
     if separate:
         target = read_json_object(target_path)
-        _check_vocabulary(target_path, target, target_size)
-        files["target_vocabulary.json"] = _token_list(target)
+        check_vocabulary(target_path, target, target_size)
+        files["target_vocabulary.json"] = token_list(target)
     settings = {
         **added.settings(),
         **{key: config.text(key, "") for key in _LANGUAGES if config.get(key) is not None},
@@ -63,27 +62,3 @@ def _read_sentencepiece(path: Path, separate: bool) -> dict[str, bytes]:
 
 def _languages(vocab: Mapping[str, Any]) -> list[str]:
     return sorted(token[2:-2] for token in vocab if token.startswith(">>") and token.endswith("<<"))
-
-
-def _token_list(vocab: Mapping[str, int]) -> bytes:
-    """The tokens in the order of their ids, null for an id without one.
-
-    A list is read many times faster than Hugging Face's map.
-    """
-    tokens: list[str | None] = [None] * (max(vocab.values()) + 1)
-    for token, token_id in vocab.items():
-        tokens[token_id] = token
-    return json.dumps(tokens, ensure_ascii=False).encode("utf-8", "surrogatepass")
-
-
-def _check_vocabulary(path: Path, vocab: Mapping[str, Any], size: int) -> None:
-    """Raises CheckpointError unless `vocab` maps tokens to ids below `size`, one each."""
-    if not all(type(item) is int and item >= 0 for item in vocab.values()):
-        raise CheckpointError(f"{path}: not a map of tokens to ids")
-    if missing := [token for token in ("<unk>", "</s>") if token not in vocab]:
-        raise CheckpointError(f"{path}: lacks the tokens {', '.join(missing)}")
-    if len(set(vocab.values())) != len(vocab):
-        raise CheckpointError(f"{path}: two tokens have the same id")
-    largest = max(vocab.values())
-    if largest >= size:
-        raise CheckpointError(f"{path}: has ids up to {largest}, but there are {size} embeddings")

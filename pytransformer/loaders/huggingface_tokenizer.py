@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ _SPECIAL_TOKENS = (
     "mask_token",
 )
 _STRIPPING = ("lstrip", "rstrip")
+_MAX_DIGITS = 9  # of an id
 
 
 class AddedTokens:
@@ -64,7 +66,7 @@ class AddedTokens:
         if not isinstance(listed, dict):
             raise self._config.error("added_tokens_decoder", "an object")
         for key, value in listed.items():
-            if not key.isdecimal() or not isinstance(value, dict):
+            if not (key.isdecimal() and len(key) <= _MAX_DIGITS and isinstance(value, dict)):
                 raise self._config.error("added_tokens_decoder", "a map of ids to tokens")
             self._add(value, int(key), special=value.get("special") is True)
 
@@ -109,3 +111,34 @@ class AddedTokens:
                 f"{self._config.path}: a special token is not text: {str(token)[:80]!r}"
             )
         return content
+
+
+def check_vocabulary(
+    path: Path, vocab: Mapping[str, Any], size: int, needed: Sequence[str] = ("<unk>", "</s>")
+) -> None:
+    """Raises CheckpointError unless `vocab` maps tokens to ids below `size`, one each."""
+    if not all(type(item) is int and item >= 0 for item in vocab.values()):
+        raise CheckpointError(f"{path}: not a map of tokens to ids")
+    if missing := [token for token in needed if token not in vocab]:
+        raise CheckpointError(f"{path}: lacks the tokens {', '.join(missing)}")
+    if len(set(vocab.values())) != len(vocab):
+        raise CheckpointError(f"{path}: two tokens have the same id")
+    largest = max(vocab.values())
+    if largest >= size:
+        raise CheckpointError(f"{path}: has ids up to {largest}, but there are {size} embeddings")
+
+
+def token_list(vocab: Mapping[str, int]) -> bytes:
+    """The tokens in the order of their ids as JSON, null for an id without one.
+
+    A list is read many times faster than Hugging Face's map.
+    """
+    tokens: list[str | None] = [None] * (max(vocab.values()) + 1)
+    for token, token_id in vocab.items():
+        tokens[token_id] = token
+    return json_bytes(tokens)
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON as it is kept with a model; lone surrogates, which a file may hold, stay as they are."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +14,14 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Planned:
-    """Where a canonical tensor comes from. `flat` drops the dimensions of a stored vector."""
+    """Where a canonical tensor comes from, and what makes it of the stored one, if anything does.
+
+    Several canonical tensors may come from one that is stored, each with a transform of its own.
+    """
 
     stored: str
-    shape: Shape
-    flat: bool = False
+    shape: Shape  # as stored
+    transform: Callable[[FloatArray], FloatArray] | None = None
 
 
 # By canonical name, see pytransformer.model_spec.
@@ -26,18 +29,22 @@ TensorPlan = Mapping[str, Planned]
 
 
 def bind(
-    path: Path, source: TensorSource, plan: TensorPlan, also_allowed: Mapping[str, Shape]
+    path: Path,
+    source: TensorSource,
+    plan: TensorPlan,
+    also_allowed: Mapping[str, Shape],
+    described_by: str = "config.json",
 ) -> LazyTensors:
     """The planned tensors, to be read from `source` on demand.
 
     `also_allowed` are tensors that may be stored as well, since they can be derived from the
     others. Raises one CheckpointError that lists every tensor that is missing, left over or of a
-    wrong shape, or else every tensor that holds a NaN or an infinity. `path` names the checkpoint
-    in it.
+    wrong shape, or else every tensor that holds a NaN or an infinity. In it `path` names the
+    checkpoint, and `described_by` what said which tensors there should be.
     """
     faults = _misfits(source, plan, also_allowed)
     if faults:
-        raise CheckpointError(_listing(f"{path}: the weights do not fit config.json", faults))
+        raise CheckpointError(_listing(f"{path}: the weights do not fit {described_by}", faults))
     stored = sorted({planned.stored for planned in plan.values()})
     faults = [name for name in stored if not all_finite(source.read(name))]
     if faults:
@@ -71,4 +78,5 @@ class _Reader:
 
     def __call__(self) -> FloatArray:
         values = self.source.read(self.planned.stored)
-        return values.reshape(-1) if self.planned.flat else values
+        transform = self.planned.transform
+        return values if transform is None else transform(values)
