@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from pytransformer.errors import CheckpointError
 
 
 def damaged(content: bytes, count: int, seed: int = 0, reach: int | None = None) -> Iterator[bytes]:
@@ -23,3 +26,25 @@ def damaged(content: bytes, count: int, seed: int = 0, reach: int | None = None)
             else:
                 changed[position] = generator.randrange(256)
         yield bytes(changed)
+
+
+def rewritten(path: Path, contents: Iterable[bytes]) -> Iterator[Path]:
+    """The same file, with each of the contents; to make thousands of files takes long."""
+    with path.open("wb") as file:
+        for content in contents:
+            file.seek(0)
+            file.write(content)
+            file.truncate()
+            file.flush()
+            yield path
+
+
+def refused(read: Callable[[Path], object], path: Path) -> bool:
+    """Whether a file is refused; other errors than ours, and ours without its name, go through."""
+    try:
+        read(path)
+    except CheckpointError as error:
+        if str(path) not in str(error):
+            raise
+        return True
+    return False
