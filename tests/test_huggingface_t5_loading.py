@@ -68,6 +68,9 @@ def test_configurations(stored: dict[str, Any], tmp_path: Path) -> None:
     make_t5(tmp_path, feed_forward_proj=projection, num_decoder_layers=3, stored=stored)
     (tmp_path / "generation_config.json").unlink()
     assert_same_logits(tmp_path, read_by_transformers(tmp_path))
+    nothing = {key: None for key in stored if key.endswith("token_id")}
+    content = {**json.loads((tmp_path / "config.json").read_text()), **nothing}
+    (tmp_path / "config.json").write_text(json.dumps(content))
     generation = loaders.load(tmp_path).generation
     assert (generation.decoder_start_token_id, generation.end_token_id) == (PADDING, END)
     assert generation.max_decoding_length > 200
@@ -163,6 +166,7 @@ def test_all_misfits_in_one_error(tmp_path: Path) -> None:
         ({"feed_forward_proj": "gated-gelu-new"}, "feed_forward_proj"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings"),
         ({"d_kv": 0}, "d_kv"),
+        ({"d_model": 0}, "d_model"),
         ({"num_layers": 10**6}, "num_layers"),
         ({"decoder_start_token_id": VOCABULARY}, "decoder_start_token_id"),
         ({"vocab_size": 40}, "shared.weight"),

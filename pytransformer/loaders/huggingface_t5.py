@@ -82,7 +82,8 @@ def load(path: Path) -> Checkpoint:
 def build(directory: Path, config: Settings, source: TensorSource) -> Checkpoint:
     """The checkpoint with these settings and weights, and the other files of a directory."""
     family = config.text("model_type", "t5")
-    config = config.with_defaults(_DEFAULTS[family])
+    given = {key: value for key, value in config.values.items() if value is not None}
+    config = Settings(given, config.path).with_defaults(_DEFAULTS[family])
     config = config.with_defaults({"decoder_start_token_id": config.get("pad_token_id")})
     if not config.flag("is_encoder_decoder", True):
         raise UnsupportedModelError(f"{config.path}: only T5's encoder and decoder together")
@@ -109,7 +110,9 @@ class _Parts:
         self._buckets, self._max_distance = _read_buckets(config)
         tied = config.flag("tie_word_embeddings", True)
         scales = {"t5": config.flag("scale_decoder_outputs", tied), "mt5": False, "umt5": tied}
-        self._output_scale = config.integer("d_model", 512) ** -0.5 if scales[family] else 1.0
+        self._output_scale = (
+            config.integer("d_model", 512, minimum=1) ** -0.5 if scales[family] else 1.0
+        )
         self._chosen = chosen = _EMBEDDINGS.resolve(source, Tying(True, tied))
         num_layers = config.integer("num_layers", 6, maximum=_MAX_LAYERS)
         self.model = ModelSpec(

@@ -89,4 +89,20 @@ def create(spec: TokenizerSpec, files: Mapping[str, bytes]) -> Tokenizer:
         from pytransformer.tokenizers.vocabulary_list import VocabularyListTokenizer
 
         return VocabularyListTokenizer(spec.settings, files)
+    if spec.kind == "t5":
+        from pytransformer.tokenizers.t5 import T5Tokenizer
+
+        return T5Tokenizer(spec.settings, files)
+    if spec.kind == "byt5":
+        from pytransformer.tokenizers.byt5 import ByT5Tokenizer
+
+        return ByT5Tokenizer(spec.settings)
+    if spec.kind in ("library", "m2m100", "metaspace", "moses"):
+        from pytransformer.tokenizers.framed import create_framed
+
+        return create_framed(spec, files)
+    if spec.kind == "wordpiece":
+        from pytransformer.tokenizers.wordpiece import create_wordpiece
+
+        return create_wordpiece(spec.settings, files)
     raise UnsupportedModelError(f"no tokenizer of kind {spec.kind!r}")
