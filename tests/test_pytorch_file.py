@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import builtins
 import contextlib
 import importlib
@@ -10,8 +11,9 @@ import os
 import pickle
 import struct
 import sys
+import tracemalloc
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ import torch
 
 from mutations import damaged
 from pytransformer.errors import CheckpointError
-from pytransformer.loaders.pytorch_file import PytorchFile
+from pytransformer.loaders import pytorch_container
+from pytransformer.loaders.pickle_machine import Record, as_given, filled_later, record_of
+from pytransformer.loaders.pytorch_file import PytorchFile, PytorchObject, StateDict
 
 
 def archive(path: Path, program: bytes, entries: dict[str, bytes] | None = None) -> Path:
@@ -69,8 +73,9 @@ def assert_equal_to(path: Path, state: dict[str, torch.Tensor]) -> None:
         np.testing.assert_array_equal(values, tensor.detach().float().numpy())
 
 
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-def test_values(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_values(tmp_path: Path, dtype: torch.dtype, legacy: bool) -> None:
     torch.manual_seed(0)
     matrix = torch.randn(6, 5).to(dtype)
     state = {
@@ -83,7 +88,7 @@ def test_values(tmp_path: Path, dtype: torch.dtype) -> None:
         "again": matrix,
         "parameter": torch.nn.Parameter(torch.randn(3).to(dtype)),
     }
-    torch.save(state, tmp_path / "x.bin")
+    torch.save(state, tmp_path / "x.bin", _use_new_zipfile_serialization=not legacy)
     assert_equal_to(tmp_path / "x.bin", state)
 
 
@@ -231,9 +236,10 @@ def test_huge_memo_index_needs_no_memory(tmp_path: Path) -> None:
     assert PytorchFile(archive(tmp_path, program)).shapes == {}
 
 
-def test_huge_pickle(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no state dict"):
-        PytorchFile(archive(tmp_path, bytes((1 << 24) + 1)))
+def test_huge_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pytorch_container, "MAX_PICKLE_BYTES", 1000)
+    with pytest.raises(CheckpointError, match="a pickle of 1001 bytes is no checkpoint"):
+        PytorchFile(archive(tmp_path, bytes(1001)))
 
 
 def test_compressed_entry(tmp_path: Path) -> None:
@@ -261,12 +267,6 @@ def test_big_endian(tmp_path: Path) -> None:
         PytorchFile(archive(tmp_path, state_with_tensor(), entries))
 
 
-def test_legacy_format(tmp_path: Path) -> None:
-    torch.save({"a": torch.zeros(2)}, tmp_path / "x.bin", _use_new_zipfile_serialization=False)
-    with pytest.raises(CheckpointError, match=r"before version 1\.6"):
-        PytorchFile(tmp_path / "x.bin")
-
-
 @pytest.mark.parametrize("content", [b"", b"PK", b"hello" * 100, b"PK\5\6" + bytes(18)])
 def test_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.bin").write_bytes(content)
@@ -280,13 +280,153 @@ def test_not_a_state_dict(tmp_path: Path) -> None:
         PytorchFile(tmp_path / "x.bin")
 
 
-def test_damage(tmp_path: Path) -> None:
-    sound = io.BytesIO()
-    torch.save({"a": torch.randn(3, 2), "b": torch.randn(4, 3).half().T}, sound)
+def legacy(state: Any) -> bytes:
+    """What PyTorch wrote before version 1.6."""
+    output = io.BytesIO()
+    torch.save(state, output, _use_new_zipfile_serialization=False)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        (b"M\xe9\x03.", b"M\xea\x03.", "unknown version"),
+        (b"little_endian", b"little_andian", "big-endian"),
+        (b"cpuq", b"cpuQ", "broken pickle"),
+        (struct.pack("<q", 6), struct.pack("<q", 7), "28 bytes, not 6 x F32"),
+        (struct.pack("<q", 6), struct.pack("<q", -1), "bytes, not 6 x F32"),
+    ],
+    ids=["version", "endian", "pickle", "count", "negative count"],
+)
+def test_broken_legacy_file(tmp_path: Path, old: bytes, new: bytes, fault: str) -> None:
+    content = legacy({"a": torch.randn(3, 2)})
+    assert content.count(old) == 1
     path = tmp_path / "x.bin"
-    for content in damaged(sound.getvalue(), 400):
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(CheckpointError, match=rf"x\.bin: .*{fault}"):
+        PytorchFile(path)
+
+
+@pytest.mark.parametrize("lost", [1, 10, 24, 30])
+def test_legacy_file_cut_short(tmp_path: Path, lost: int) -> None:
+    path = tmp_path / "x.bin"
+    path.write_bytes(legacy({"a": torch.randn(3, 2)})[:-lost])
+    with pytest.raises(CheckpointError, match=r"x\.bin: "):
+        PytorchFile(path)
+
+
+def test_part_of_a_legacy_storage(tmp_path: Path) -> None:
+    """Files of the first PyTorch versions name parts of storages in their references."""
+    content = legacy({"a": torch.arange(6.0)})
+    reference = b"K\x06Ntq"  # 6 elements, no part
+    assert content.count(reference) == 1
+    part = b"K\x06" + b"(" + _atom("part") + b"K\x02K\x03t" + b"tq"
+    view = b"QK\x00K\x06\x85"
+    (before, after) = content.replace(reference, part).split(b"QK\x00K\x06\x85")
+    (tmp_path / "x.bin").write_bytes(before + view.replace(b"\x06", b"\x03") + after)
+    assert PytorchFile(tmp_path / "x.bin").read("a").tolist() == [2, 3, 4]
+    (tmp_path / "x.bin").write_bytes(before.replace(b"K\x02K\x03t", b"K\x04K\x03t") + view + after)
+    with pytest.raises(CheckpointError, match="a part that reaches beyond its storage"):
+        PytorchFile(tmp_path / "x.bin")
+
+
+def test_state_dict_within_an_object(tmp_path: Path) -> None:
+    """A training checkpoint: options, counters, texts, and tensors here and there."""
+    options = argparse.Namespace(heads=8, names=["a", "b"], rate=0.5, seen={1, 2}, none=None)
+    counts = Counter({"the": 7, "a": 9})
+    vocabulary: Any = defaultdict(int, {"the": 0, "a": 1})
+    state = {"w": torch.randn(2, 3), "b": torch.randn(3)}
+    torch.save([options, counts, vocabulary, state, 2**63 - 1, (1, (2,))], tmp_path / "x.pt")
+    table = {
+        "argparse.Namespace": record_of("argparse.Namespace"),
+        "collections.Counter": as_given,
+        "collections.defaultdict": filled_later,
+        "__builtin__.long": None,
+        "__builtin__.set": as_given,
+    }
+    saved = PytorchObject(tmp_path / "x.pt", table)
+    read, *others, tensors, big, numbers = saved.root
+    assert isinstance(read, Record)
+    assert read.name == "argparse.Namespace"
+    assert read.attributes == {**vars(options), "seen": [1, 2]}
+    assert others == [dict(counts), dict(vocabulary)]
+    assert (big, numbers) == (2**63 - 1, (1, (2,)))
+    source = StateDict(saved, tensors)
+    np.testing.assert_array_equal(source.read("w"), state["w"].numpy())
+    assert source.dtype("b") == "F32"
+
+
+def test_lenient_reading_makes_records_of_everything(tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    call = Call(os.system, f"touch {witness}")
+    torch.save({"a": torch.nn.Linear(2, 2), "b": call}, tmp_path / "x.pt")
+    root = PytorchObject(tmp_path / "x.pt", lenient=True).root
+    assert isinstance(root["a"], Record)
+    assert isinstance(root["b"], Record)
+    assert root["a"].name == "torch.nn.modules.linear.Linear"
+    assert root["b"].name.endswith(".system")
+    assert not witness.exists()
+
+
+NESTED = [
+    b"]" * 300_000,  # many lists
+    b"}" * 300_000,
+    b"(" * 300_000,
+    b")" + b"\x85" * 300_000,  # one tuple within another
+    b"]" + b"]a" * 100_000,  # on one level
+    b"]q\x00h\x00a" * 100_000,  # each a list that holds itself
+    b"X\x00\x00\x10\x00"
+    + b"a" * 2**20
+    + b"q\x00"
+    + b"ccodecs\nencode\nq\x01"
+    + b"h\x01h\x00\x85R" * 9,
+    b"c__builtin__\nset\nq\x00]q\x01(" + b"K\x01" * 100_000 + b"e" + b"h\x00h\x01\x85R" * 100_000,
+    b"cargparse\nNamespace\nq\x00" + b"h\x00)\x81" * 100_000,
+    b"K\x01" + b"".join(b"r" + struct.pack("<I", i) for i in range(200_000)),
+]
+
+
+@pytest.mark.parametrize("program", NESTED, ids=lambda program: repr(program[:12]))
+def test_memory_stays_in_proportion(tmp_path: Path, program: bytes) -> None:
+    path = archive(tmp_path, b"\x80\x02" + program)
+    table = {"__builtin__.set": as_given, "argparse.Namespace": record_of("argparse.Namespace")}
+    tracemalloc.start()
+    with pytest.raises(CheckpointError):
+        PytorchObject(path, table)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 * len(program)
+
+
+def test_deeply_nested_object(tmp_path: Path) -> None:
+    """Lists within lists: neither reading nor forgetting them may exhaust Python's stack."""
+    depth = 100_000
+    root = PytorchObject(
+        archive(tmp_path, b"\x80\x02" + b"]q\x00" * depth + b"a" * (depth - 1) + b".")
+    ).root
+    assert len(root) == 1
+    del root
+
+
+def test_shape_of_many_dimensions(tmp_path: Path) -> None:
+    """The product of a hundred thousand sizes would take minutes."""
+    many = (2**62,) * 100_000
+    with pytest.raises(CheckpointError, match="shape"):
+        PytorchFile(archive(tmp_path, state_with_tensor(many, many)))
+
+
+@pytest.mark.parametrize("legacy_format", [False, True], ids=["zip", "legacy"])
+def test_damage(tmp_path: Path, legacy_format: bool) -> None:
+    state = {"a": torch.randn(3, 2), "b": torch.randn(4, 3).half().T}
+    sound = io.BytesIO()
+    torch.save(state, sound, _use_new_zipfile_serialization=not legacy_format)
+    path = tmp_path / "x.bin"
+    readable = 0
+    for content in damaged(sound.getvalue(), 2000):
         path.write_bytes(content)
         with contextlib.suppress(CheckpointError):
             file = PytorchFile(path)
             for name in file.shapes:
                 file.read(name)
+            readable += 1
+    assert 0 < readable < 2000

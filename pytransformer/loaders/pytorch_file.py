@@ -1,9 +1,9 @@
-"""Reader of PyTorch's zip format (`torch.save` since 1.6) that needs no PyTorch and runs no code.
+"""Reader of the files that `torch.save` writes; it needs no PyTorch and runs no code.
 
-The archive holds `<prefix>/data.pkl`, a pickle in which a tensor is a view (offset, size, stride)
-of a storage, and one uncompressed entry `<prefix>/data/<key>` per storage. The pickle is read by
-:mod:`pytransformer.loaders.pickle_machine`; views are checked against their storages before a byte
-of a weight is read.
+The pickle in such a file describes an object in which a tensor is a view (offset, size, stride) of
+a storage. It is read by :mod:`pytransformer.loaders.pickle_machine`; where the storages lie is
+known to :mod:`pytransformer.loaders.pytorch_container`. Views are checked against their storages
+before a byte of a weight is read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 import struct
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,20 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pytransformer.errors import CheckpointError
-from pytransformer.loaders.pickle_machine import ForbiddenGlobalError, Global, PickleMachine
-from pytransformer.loaders.tensor_source import FloatArray, read_floats
-
-# A state dict of a thousand tensors takes about 200 kB.
-MAX_PICKLE_BYTES = 1 << 24
-_LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+from pytransformer.loaders.pickle_machine import (
+    Constructor,
+    ForbiddenGlobalError,
+    Global,
+    PickleMachine,
+)
+from pytransformer.loaders.pytorch_container import (
+    LEGACY_MAGIC,
+    ZIP_MAGIC,
+    Container,
+    Storage,
+    open_container,
+)
+from pytransformer.loaders.tensor_source import MAX_DIMENSIONS, FloatArray, read_floats
 
 # Storage classes: safetensors name of the element type, bytes of an element.
 _STORAGES = {
@@ -42,33 +49,109 @@ _STORAGES = {
 }
 
 
-@dataclass(frozen=True)
-class _Storage:
-    dtype: str
-    offset: int  # byte in the archive
-    count: int  # elements
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor in the file."""
 
-
-@dataclass(frozen=True)
-class _Tensor:
-    storage: _Storage
+    storage: Storage
     offset: int  # elements
     shape: tuple[int, ...]
     strides: tuple[int, ...]  # elements
 
 
-class PytorchFile:
-    """The tensors of one `pytorch_model.bin`; a :class:`TensorSource`.
+_TENSORS: dict[str, Constructor | None] = {
+    "collections.OrderedDict": lambda *arguments: _ordered_dict(*arguments),
+    "torch._utils._rebuild_tensor": lambda *arguments: _rebuild_tensor(*arguments),
+    "torch._utils._rebuild_tensor_v2": lambda *arguments: _rebuild_tensor(*arguments),
+    "torch._utils._rebuild_parameter": lambda *arguments: _rebuild_parameter(*arguments),
+    **dict.fromkeys(_STORAGES),
+}
 
-    Raises CheckpointError that names the file if it is malformed or its pickle names anything but
-    tensors.
+
+class PytorchObject:
+    """The object that was saved in a file, as data.
+
+    Args:
+        path: the file.
+        table: which names the pickle may use besides tensors, and what stands for each: a
+            constructor, or None for what may be passed around but not called.
+        lenient: let records stand for all other names, too.
+
+    Attributes:
+        root: the object, in which :class:`StoredTensor` stands for a tensor.
+
+    Raises CheckpointError that names the file if it is malformed or its pickle uses other names.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._entries, self._prefix = _read_directory(self.path)
-        self._check_byte_order()
-        self._tensors = self._read_state_dict()
+    def __init__(
+        self,
+        path: Path,
+        table: Mapping[str, Constructor | None] | None = None,
+        *,
+        lenient: bool = False,
+    ) -> None:
+        self.path = path
+        self._storages: dict[str, Storage] = {}
+        try:
+            with open(path, "rb") as file:
+                self._read(file, {**_TENSORS, **(table or {})}, lenient)
+        except CheckpointError:
+            raise
+        except ForbiddenGlobalError as error:
+            raise CheckpointError(
+                f"{path}: the pickle names {error}, which is no part of a checkpoint that is known "
+                "here; nothing was run"
+            ) from None
+        except (ValueError, TypeError, LookupError, struct.error) as error:
+            raise CheckpointError(f"{path}: broken pickle: {error}") from None
+
+    def _read(self, file: BinaryIO, table: Mapping[str, Constructor | None], lenient: bool) -> None:
+        container = open_container(self.path, file)
+        file.seek(container.pickle_start)
+
+        def storage(persistent_id: object) -> Storage:
+            return self._storage(container, persistent_id)
+
+        machine = PickleMachine(file, container.pickle_bytes, table, storage, lenient=lenient)
+        self.root: Any = machine.run()
+        self._places = container.locate(self._storages, file.tell())
+
+    def _storage(self, container: Container, persistent_id: object) -> Storage:
+        """Resolves ('storage', class, key, location, number of elements[, part])."""
+        if not isinstance(persistent_id, tuple) or len(persistent_id) not in (5, 6):
+            raise ValueError("malformed reference to a storage")
+        kind, storage_class, key, _, count = persistent_id[:5]
+        if kind != "storage" or not isinstance(storage_class, Global) or not isinstance(key, str):
+            raise ValueError("malformed reference to a storage")
+        if storage_class.name not in _STORAGES or not _is_count(count):
+            raise ValueError("malformed reference to a storage")
+        whole = self._storages.get(key)
+        if whole is None:
+            whole = Storage(key, *_STORAGES[storage_class.name], count)
+            container.check(whole)
+            self._storages[key] = whole
+        elif (whole.dtype, whole.count) != (_STORAGES[storage_class.name][0], count):
+            raise ValueError(f"storage {key!r} is described in two ways")
+        return _part(whole, persistent_id[5]) if len(persistent_id) == 6 else whole
+
+    def read(self, tensor: StoredTensor, what: str) -> FloatArray:
+        """Reads a tensor of `root` as float32; `what` names it in messages."""
+        storage = tensor.storage
+        needed = _extent(tensor.shape, tensor.strides)
+        skipped = (storage.first + tensor.offset) * storage.element_bytes
+        start = self._places[storage.key] + skipped
+        values = read_floats(self.path, storage.dtype, start, needed, what)
+        strides = [stride * values.itemsize for stride in tensor.strides]
+        view = np.lib.stride_tricks.as_strided(values, tensor.shape, strides, writeable=False)
+        return np.ascontiguousarray(view)
+
+
+class StateDict:
+    """Named tensors of a saved object; a :class:`TensorSource`."""
+
+    def __init__(self, saved: PytorchObject, tensors: Mapping[str, StoredTensor]) -> None:
+        self._saved = saved
+        self._tensors = tensors
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -78,143 +161,70 @@ class PytorchFile:
         return self._tensors[name].storage.dtype
 
     def read(self, name: str) -> FloatArray:
-        tensor = self._tensors[name]
-        storage = tensor.storage
-        needed = _extent(tensor.shape, tensor.strides)
-        start = storage.offset + tensor.offset * dict(_STORAGES.values())[storage.dtype]
-        values = read_floats(self.path, storage.dtype, start, needed, f"tensor {name!r}")
-        strides = [stride * values.itemsize for stride in tensor.strides]
-        view = np.lib.stride_tricks.as_strided(values, tensor.shape, strides, writeable=False)
-        return np.ascontiguousarray(view)
-
-    def _check_byte_order(self) -> None:
-        entry = self._entries.get(f"{self._prefix}/byteorder")
-        if entry is not None and self._read_entry(entry) != b"little":
-            raise CheckpointError(
-                f"{self.path}: written on a big-endian machine, which is not supported"
-            )
-
-    def _read_entry(self, entry: tuple[int, int]) -> bytes:
-        offset, size = entry
-        with open(self.path, "rb") as file:
-            file.seek(offset)
-            return file.read(min(size, MAX_PICKLE_BYTES))
-
-    def _read_state_dict(self) -> dict[str, _Tensor]:
-        entry = self._entries[f"{self._prefix}/data.pkl"]
-        if entry[1] > MAX_PICKLE_BYTES:
-            raise CheckpointError(f"{self.path}: a pickle of {entry[1]} bytes is no state dict")
-        table = {
-            "collections.OrderedDict": _ordered_dict,
-            "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-            "torch._utils._rebuild_parameter": _rebuild_parameter,
-            **dict.fromkeys(_STORAGES),
-        }
-        try:
-            state = PickleMachine(self._read_entry(entry), table, self._storage).run()
-        except CheckpointError:
-            raise
-        except ForbiddenGlobalError as error:
-            raise CheckpointError(
-                f"{self.path}: the pickle names {error}, which is no part of a state dict of "
-                "tensors; nothing was run"
-            ) from None
-        except (ValueError, TypeError, LookupError, struct.error) as error:
-            raise CheckpointError(f"{self.path}: broken pickle: {error}") from None
-        if not isinstance(state, dict) or not all(
-            isinstance(name, str) and isinstance(tensor, _Tensor) for name, tensor in state.items()
-        ):
-            raise CheckpointError(f"{self.path}: not a state dict, which maps names to tensors")
-        return state
-
-    def _storage(self, persistent_id: object) -> _Storage:
-        """Resolves ('storage', class, key, location, number of elements)."""
-        if not isinstance(persistent_id, tuple) or len(persistent_id) != 5:
-            raise ValueError("malformed reference to a storage")
-        kind, storage_class, key, _, count = persistent_id
-        if kind != "storage" or not isinstance(storage_class, Global) or not isinstance(key, str):
-            raise ValueError("malformed reference to a storage")
-        if storage_class.name not in _STORAGES or not _is_count(count):
-            raise ValueError("malformed reference to a storage")
-        entry = self._entries.get(f"{self._prefix}/data/{key}")
-        if entry is None:
-            raise CheckpointError(f"{self.path}: storage {key!r} is missing from the archive")
-        dtype, element_bytes = _STORAGES[storage_class.name]
-        offset, size = entry
-        if size != count * element_bytes:
-            raise CheckpointError(
-                f"{self.path}: storage {key!r} has {size} bytes, not {count} x {dtype}"
-            )
-        return _Storage(dtype, offset, count)
+        return self._saved.read(self._tensors[name], f"tensor {name!r}")
 
 
-def _read_directory(path: Path) -> tuple[dict[str, tuple[int, int]], str]:
-    """Byte offset and size of every entry's data, and the prefix of the archive's names."""
+class PytorchFile(StateDict):
+    """The tensors of a file that holds a state dict and nothing else; a :class:`TensorSource`.
+
+    Raises CheckpointError that names the file if it is malformed or its pickle names anything but
+    tensors.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        saved = PytorchObject(Path(path))
+        if not is_state_dict(saved.root):
+            raise CheckpointError(f"{path}: not a state dict, which maps names to tensors")
+        super().__init__(saved, saved.root)
+
+
+def is_pytorch_file(path: Path) -> bool:
+    """Whether a file begins as those that `torch.save` writes."""
+    if not path.is_file():
+        return False
     with open(path, "rb") as file:
-        if file.read(len(_LEGACY_MAGIC)) == _LEGACY_MAGIC:
-            raise CheckpointError(
-                f"{path}: PyTorch's format from before version 1.6; load and save it once with a "
-                "newer PyTorch"
-            )
-        try:
-            with zipfile.ZipFile(file) as archive:
-                infos = archive.infolist()
-        except (
-            zipfile.BadZipFile,
-            ValueError,
-            NotImplementedError,
-            EOFError,
-            struct.error,
-        ) as error:
-            raise CheckpointError(f"{path}: not a PyTorch checkpoint: {error}") from None
-        file_bytes = os.fstat(file.fileno()).st_size
-        entries = {info.filename: _locate(path, file, info, file_bytes) for info in infos}
-    if len(entries) != len(infos):
-        raise CheckpointError(f"{path}: an entry of the archive occurs twice")
-    prefixes = [
-        name.rpartition("/")[0] for name in entries if name.rpartition("/")[2] == "data.pkl"
-    ]
-    if len(prefixes) != 1:
-        raise CheckpointError(
-            f"{path}: not a PyTorch checkpoint, the archive has no data.pkl of its own"
-        )
-    return entries, prefixes[0]
+        start = file.read(len(LEGACY_MAGIC))
+    return start == LEGACY_MAGIC or start.startswith(ZIP_MAGIC)
 
 
-def _locate(path: Path, file: BinaryIO, info: zipfile.ZipInfo, file_bytes: int) -> tuple[int, int]:
-    # PyTorch stores entries as they are; refusing compression also refuses decompression bombs.
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-        raise CheckpointError(f"{path}: entry {info.filename!r} is compressed")
-    file.seek(max(info.header_offset, 0))
-    header = file.read(30)
-    if info.header_offset < 0 or len(header) < 30 or header[:4] != b"PK\x03\x04":
-        raise CheckpointError(f"{path}: entry {info.filename!r} has no header where it should be")
-    name_bytes, extra_bytes = struct.unpack("<HH", header[26:30])
-    offset = info.header_offset + 30 + name_bytes + extra_bytes
-    if offset + info.file_size > file_bytes:
-        raise CheckpointError(f"{path}: entry {info.filename!r} reaches beyond the end of the file")
-    return offset, info.file_size
+def is_state_dict(value: object) -> bool:
+    """Whether a part of a saved object maps names to tensors."""
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(tensor, StoredTensor) for name, tensor in value.items()
+    )
+
+
+def _part(whole: Storage, part: object) -> Storage:
+    """The part of an array that (key, first element, number of elements) names, if it is one."""
+    if part is None:
+        return whole
+    if not isinstance(part, tuple) or len(part) != 3 or not _is_count_tuple(part[1:]):
+        raise ValueError("malformed reference to a part of a storage")
+    first, count = part[1:]
+    if first + count > whole.count:
+        raise ValueError("a part that reaches beyond its storage")
+    return Storage(whole.key, whole.dtype, whole.element_bytes, count, first)
 
 
 def _ordered_dict() -> dict[Any, Any]:
     return {}
 
 
-def _rebuild_parameter(tensor: Any, *_: Any) -> _Tensor:
-    if not isinstance(tensor, _Tensor):
+def _rebuild_parameter(tensor: Any, *_: Any) -> StoredTensor:
+    if not isinstance(tensor, StoredTensor):
         raise ValueError("a parameter without a tensor")
     return tensor
 
 
-def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
-    if not isinstance(storage, _Storage) or not _is_count(offset):
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
+    if not isinstance(storage, Storage) or not _is_count(offset):
         raise ValueError("a tensor without a storage")
     if not _is_count_tuple(shape) or not _is_count_tuple(strides) or len(shape) != len(strides):
         raise ValueError("a tensor with a malformed shape")
     # A view may repeat elements (stride 0); weights do not, and a huge one would fill the memory.
     if math.prod(shape) > storage.count or offset + _extent(shape, strides) > storage.count:
         raise ValueError("a tensor that reaches beyond its storage")
-    return _Tensor(storage, offset, shape, strides)
+    return StoredTensor(storage, offset, shape, strides)
 
 
 def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
@@ -229,4 +239,6 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_count_tuple(value: Any) -> bool:
-    return isinstance(value, tuple) and all(_is_count(item) for item in value)
+    if not isinstance(value, tuple) or len(value) > MAX_DIMENSIONS:
+        return False
+    return all(_is_count(item) for item in value)

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pytransformer.errors import CheckpointError
-from pytransformer.loaders.tensor_source import FloatArray, read_floats
+from pytransformer.loaders.tensor_source import MAX_DIMENSIONS, FloatArray, read_floats
 
 # The library's own limit; real headers have some hundred kilobytes.
 MAX_HEADER_BYTES = 100_000_000
@@ -127,9 +127,9 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _is_count_list(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        type(item) is int and 0 <= item < 2**63 for item in value
-    )
+    if not isinstance(value, list) or len(value) > MAX_DIMENSIONS:
+        return False
+    return all(type(item) is int and 0 <= item < 2**63 for item in value)
 
 
 def _is_text_map(value: Any) -> bool:

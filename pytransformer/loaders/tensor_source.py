@@ -17,6 +17,8 @@ from pytransformer.errors import CheckpointError
 
 FloatArray = npt.NDArray[np.float32]
 
+MAX_DIMENSIONS = 32  # NumPy's limit before its version 2
+
 # Float types by their safetensors names, and how their bits are read. NumPy has no bfloat16: its
 # bits are the upper half of a float32.
 STORED_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
