@@ -25,8 +25,12 @@ def tanh(x: npt.ArrayLike) -> Array:
     return np.tanh(np.asarray(x, np.float64))
 
 
+def sigmoid(x: npt.ArrayLike) -> Array:
+    return np.asarray(1.0 / (1.0 + exp(-np.asarray(x, np.float64))))
+
+
 def activation(name: str, x: npt.ArrayLike) -> Array:
-    """GELU and its approximation: Hendrycks and Gimpel 2016; SiLU: x sigmoid(x)."""
+    """GELU and its two approximations: Hendrycks and Gimpel 2016; SiLU: x sigmoid(x)."""
     x = np.asarray(x, np.float64)
     if name == "none":
         return x
@@ -36,8 +40,12 @@ def activation(name: str, x: npt.ArrayLike) -> Array:
         return np.asarray(0.5 * x * (1.0 + erf(x / math.sqrt(2.0))))
     if name == "gelu_tanh":
         return np.asarray(0.5 * x * (1.0 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
+    if name == "gelu_sigmoid":
+        return x * sigmoid(1.702 * x)
     if name == "silu":
-        return x / (1.0 + exp(-x))
+        return x * sigmoid(x)
+    if name == "tanh":
+        return tanh(x)
     raise ValueError(name)
 
 
@@ -56,14 +64,36 @@ def log_sum_exp(x: npt.ArrayLike) -> Array:
 
 
 def layer_norm(
-    x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike, epsilon: float
+    x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None, epsilon: float
 ) -> Array:
     """The normalisation of section 3.1 (Ba et al. 2016), over the last axis."""
     x = np.asarray(x, np.float64)
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = (centred**2).mean(axis=-1, keepdims=True)
-    normal = centred / np.sqrt(variance + epsilon)
-    return np.asarray(normal * np.asarray(weight, np.float64) + np.asarray(bias, np.float64))
+    return _affine(centred / np.sqrt(variance + epsilon), weight, bias)
+
+
+def rms_norm(
+    x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None, epsilon: float
+) -> Array:
+    """By the root of the mean square (Zhang and Sennrich 2019), over the last axis."""
+    x = np.asarray(x, np.float64)
+    return _affine(x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + epsilon), weight, bias)
+
+
+def deviation_norm(
+    x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None, epsilon: float
+) -> Array:
+    """By the unbiased standard deviation plus epsilon (The Annotated Transformer)."""
+    x = np.asarray(x, np.float64)
+    centred = x - x.mean(axis=-1, keepdims=True)
+    deviation = np.sqrt((centred**2).sum(axis=-1, keepdims=True) / (x.shape[-1] - 1))
+    return _affine(centred / (deviation + epsilon), weight, bias)
+
+
+def _affine(normal: Array, weight: npt.ArrayLike, bias: npt.ArrayLike | None) -> Array:
+    y = np.asarray(normal * np.asarray(weight, np.float64))
+    return y if bias is None else np.asarray(y + np.asarray(bias, np.float64))
 
 
 def linear(
@@ -126,11 +156,63 @@ def positional_encoding(positions: int, d_model: int, *, interleaved: bool) -> A
     return np.concatenate([sines, cosines], axis=1)
 
 
+def tensor2tensor_encoding(positions: int, d_model: int) -> Array:
+    """All sines, all cosines, and a column of zeros behind them if d_model is odd.
+
+    Frequency i of d_model // 2 is 10000^(-i / (d_model // 2 - 1)).
+    """
+    half = d_model // 2
+    frequencies = 10000.0 ** (-np.arange(half) / max(half - 1, 1))
+    angles = np.arange(positions)[:, None] * frequencies[None, :]
+    return np.concatenate([np.sin(angles), np.cos(angles), np.zeros((positions, d_model % 2))], 1)
+
+
+def rotate(x: npt.ArrayLike, theta: float) -> Array:
+    """Rotary positions (Su et al. 2021) of rows 0, 1, 2, ...; x [rows, head_dim], an even number.
+
+    Columns i and i + head_dim / 2 are turned by the angle row * theta^(-2 i / head_dim).
+    """
+    x = np.asarray(x, np.float64)
+    rows, head_dim = x.shape
+    half = head_dim // 2
+    angles = np.arange(rows)[:, None] * theta ** (-2.0 * np.arange(half) / head_dim)[None, :]
+    turned = (x[:, :half] + 1j * x[:, half:]) * np.exp(1j * angles)
+    return np.concatenate([turned.real, turned.imag], axis=1)
+
+
+def distance_columns(queries: int, keys: int, max_distance: int) -> Ints:
+    """Columns [queries, keys] of relative positions (Shaw et al. 2018): clip(key - query)."""
+    distances = np.arange(keys)[None, :] - np.arange(queries)[:, None]
+    return np.asarray(np.clip(distances, -max_distance, max_distance) + max_distance, np.int32)
+
+
+def simpler_recurrent_unit(inputs: npt.ArrayLike, forget: npt.ArrayLike) -> Array:
+    """States [tokens, d_model] of the SSRU (Kim et al. 2019): c_t = f_t c_{t-1} + (1 - f_t) x_t."""
+    x, f = np.asarray(inputs, np.float64), np.asarray(forget, np.float64)
+    state = np.zeros(x.shape[1])
+    states = np.empty_like(x)
+    for t in range(len(x)):
+        state = f[t] * state + (1.0 - f[t]) * x[t]
+        states[t] = state
+    return states
+
+
+def running_mean(x: npt.ArrayLike) -> Array:
+    """The mean of each row and all before it (Zhang et al. 2018, equation 1)."""
+    x = np.asarray(x, np.float64)
+    return np.asarray(x.cumsum(axis=0) / np.arange(1, len(x) + 1)[:, None])
+
+
 def embed(
     ids: npt.ArrayLike, weight: npt.ArrayLike, scale: float, positions: npt.ArrayLike | None
 ) -> Array:
-    """Sections 3.4 and 3.5: rows of the embedding times `scale` (sqrt(d_model)) plus positions."""
-    rows = np.asarray(np.asarray(weight, np.float64)[np.asarray(ids)] * scale)
+    """Sections 3.4 and 3.5: rows of the embedding times `scale` (sqrt(d_model)) plus positions.
+
+    The row of an id -1 is zero.
+    """
+    ids = np.asarray(ids, np.int64)
+    rows = np.asarray(np.asarray(weight, np.float64)[np.maximum(ids, 0)] * scale)
+    rows[ids < 0] = 0.0
     if positions is None:
         return rows
     return np.asarray(rows + np.asarray(positions, np.float64)[: len(rows)])

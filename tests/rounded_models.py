@@ -32,7 +32,7 @@ def rounded_checkpoint(checkpoint: Checkpoint, type_of: TypeOf) -> Checkpoint:
     """The same with every matrix as a file holds it; vectors stay as they are."""
     tensors = dict(checkpoint.tensors)
     for name, value in tensors.items():
-        if value.ndim == 2 and not name.endswith("positions.weight"):
+        if value.ndim == 2 and not name.endswith("positions.weight") and ".distances." not in name:
             side = checkpoint.model.encoder if name[:3] == "enc" else checkpoint.model.decoder
             by_heads = name.endswith("attention.output.weight")
             tensors[name] = _rounded(value, type_of(name), side if by_heads else None)
@@ -54,6 +54,19 @@ def rounding_model(
         return round_bfloat16(x) if cache_type == "bfloat16" else x
 
     return ReferenceModel(rounded_checkpoint(checkpoint, type_of), Rounding(activations, cache))
+
+
+def inexact_model(checkpoint: Checkpoint) -> ReferenceModel:
+    """The reference whose products read numbers that are off by some units in float32's last place.
+
+    What differs then tells how much a model magnifies what float32 rounds away.
+    """
+    rng = np.random.default_rng(0)
+
+    def inexact(x: Array) -> Array:
+        return x * (1 + 4 * float(np.finfo(np.float32).eps) * rng.uniform(-1, 1, x.shape))
+
+    return ReferenceModel(checkpoint, Rounding(lambda _, x: inexact(x), inexact))
 
 
 def _rounded(weight: FloatArray, compute_type: str, heads: StackSpec | None) -> FloatArray:

@@ -15,7 +15,13 @@ import pytest
 
 from native_images import config_text
 from pytransformer import _native, native
-from pytransformer.model_spec import Checkpoint, ModelSpec, PositionSpec
+from pytransformer.model_spec import (
+    AverageSpec,
+    Checkpoint,
+    DistanceSpec,
+    ModelSpec,
+    PositionSpec,
+)
 from pytransformer.native_entry import Entry, Matrix
 from pytransformer.native_layout import entries
 from random_models import lively_checkpoint, model_spec, random_checkpoint, sentences, stack
@@ -44,6 +50,17 @@ SPECS = {
     "pre-norm": both(norm_position="pre", final_norm=True, activation="gelu", d_model=50, d_ff=33),
     "heads-of-33": both(head_dim=33, num_heads=3, d_model=70, d_ff=130),
     "embedding-norm": both(embedding_norm=True, embedding_scale=1.0, activation="silu"),
+    "gated-rms-biases": both(
+        norm="rms", gated=True, activation="gelu_sigmoid", distances=DistanceSpec("bias", 9)
+    ),
+    "deviation-vectors": both(norm="deviation", distances=DistanceSpec("vectors", 9)),
+    "rotary-deep": both(
+        norm_position="pre", feed_forward_depth=3, distances=DistanceSpec("rotary"), d_ff=70
+    ),
+    "ssru": model_spec(decoder=stack(autoregression="ssru", activation="tanh")),
+    "average": model_spec(
+        decoder=stack(autoregression="average_attention", average=AverageSpec(2, 70, "relu", True))
+    ),
     "everything-separate": model_spec(
         encoder=stack(d_model=40, positions=PositionSpec("learned", 70)),
         shared_embedding=False,

@@ -16,6 +16,7 @@ import pytest
 from pytransformer import _native, native
 from pytransformer.model_spec import Checkpoint, PositionSpec
 from random_models import (
+    LIVELY,
     lively_checkpoint,
     make_engine,
     model_spec,
@@ -272,7 +273,7 @@ def test_impossible_sources(engine: _native.Engine, source: list[int]) -> None:
         with pytest.raises(ValueError, match="source "):
             method(source)
     with pytest.raises(ValueError, match="target "):
-        engine.logits([1], source)
+        engine.logits([1], [START, *source] if source else source)
 
 
 def test_all_wrong_options_are_listed(engine: _native.Engine) -> None:
@@ -333,8 +334,29 @@ def poisoned(checkpoint: Checkpoint, name: str, value: float) -> _native.Engine:
 @pytest.mark.parametrize("name", sorted(lively_checkpoint().tensors))
 def test_weights_that_are_no_numbers(name: str, value: float) -> None:
     """A native file may be damaged; what it gives must not look like a translation."""
-    engine = poisoned(lively_checkpoint(), name, value)
     healthy = run_search(make_engine(lively_checkpoint()), SOURCES, search_options(START))
+    assert_finds_no_number(poisoned(lively_checkpoint(), name, value))
+    assert healthy
+
+
+def own_tensors() -> list[tuple[str, str]]:
+    """What other kinds of models than the plain one have beyond it, in their first layers."""
+    plain = lively_checkpoint().tensors
+    return [
+        (kind, name)
+        for kind in list(LIVELY)[1:]
+        for name in lively_checkpoint(kind=kind).tensors
+        if name not in plain and ".layers.1." not in name
+    ]
+
+
+@pytest.mark.parametrize(("kind", "name"), own_tensors())
+def test_weights_of_all_kinds_that_are_no_numbers(kind: str, name: str) -> None:
+    """A gate may make a number of infinity, but not of what is none."""
+    assert_finds_no_number(poisoned(lively_checkpoint(kind=kind), name, np.nan))
+
+
+def assert_finds_no_number(engine: _native.Engine) -> None:
     for options in (
         search_options(START, beam_size=4),
         search_options(START),
@@ -342,7 +364,6 @@ def test_weights_that_are_no_numbers(name: str, value: float) -> None:
     ):
         with pytest.raises(ValueError, match="finite"):
             run_search(engine, SOURCES, options)
-    assert healthy
 
 
 def test_memory_of_long_searches() -> None:

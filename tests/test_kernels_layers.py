@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import reference
 from kernel_checks import (
     Floats,
     assert_same_bits,
@@ -145,8 +144,8 @@ def test_wrong_arguments() -> None:
     kernels = Kernels("portable")
     with pytest.raises(ValueError, match="known are layer, rms, deviation"):
         kernels.layer_norm(numbers(1, 1, 4), numbers(1, 4), numbers(1, 4), 1e-5, "batch")
+    q = numbers(1, 2, 16)
     with pytest.raises(ValueError, match=r"bias must be \[queries, keys\]"):
-        q = numbers(1, 2, 16)
         kernels.attention(q, q, q, 1.0, "float32", None, numbers(1, 3, 3))
     with pytest.raises(ValueError, match="odd number of rows"):
         kernels.distance_scores(numbers(1, 16), numbers(1, 4, 16), 3, 0, 1.0)

@@ -163,10 +163,13 @@ void validate(const Request& request, size_t index, const SearchOptions& options
   check_source("source " + number, request, model.has_encoder() ? model.encoder : decoder);
   if (options.encode) return;
   if (!request.target.empty()) check_ids("target " + number, request.target, decoder);
-  if (!model.has_encoder() && static_cast<int64_t>(request.source.size() + request.target.size()) >=
-                                  decoder.positions.reach()) {
-    throw std::invalid_argument("prompt " + number + " leaves no room for a token: the model has " +
-                                std::to_string(decoder.positions.reach()) + " positions");
+  // The last token of what is scored is never read.
+  const int64_t needed = static_cast<int64_t>(request.source.size() + request.target.size()) +
+                         (options.score_targets ? -1 : 1);
+  if (!model.has_encoder() && needed > decoder.positions.reach()) {
+    throw std::invalid_argument("prompt " + number + " needs " + std::to_string(needed) +
+                                " positions with what follows it; the model has " +
+                                std::to_string(decoder.positions.reach()));
   }
   for (const auto* const phrases : {&request.force_phrases, &request.force_words}) {
     for (const std::vector<int32_t>& phrase : *phrases) {
