@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytransformer.errors import OptionError
-from pytransformer.words import word_slices, word_text
+from pytransformer.words import Word, marked_words
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,11 @@ class WordConfidence:
 
 
 def word_confidences(
-    tokens: Sequence[str], log_probs: Sequence[float], *, end_token: str = "</s>"
+    tokens: Sequence[str],
+    log_probs: Sequence[float],
+    *,
+    end_token: str = "</s>",
+    words: Sequence[Word] | None = None,
 ) -> list[WordConfidence]:
     """Groups pieces to words, and their log-probabilities with them.
 
@@ -36,16 +40,17 @@ def word_confidences(
             has no log-probabilities there must be seen to by the caller.
         log_probs: one for each token, and possibly one more, for an end token that `tokens` lacks.
         end_token: a last token that is no word.
+        words: those of the tokens, as `Translator.tokenizer.words` gives them; None where tokens
+            mark the space before a word.
 
     Raises:
         OptionError: there are more or fewer log-probabilities.
     """
     if len(log_probs) not in (len(tokens), len(tokens) + 1):
         raise OptionError(f"there are {len(log_probs)} log-probabilities for {len(tokens)} tokens")
-    words = []
-    for pieces in word_slices(tokens, end_token):
-        values = log_probs[pieces]
+    found = []
+    for word in marked_words(tokens, end_token) if words is None else words:
+        values = log_probs[word.pieces]
         total = math.fsum(values)
-        confidence = math.exp(total / len(values))
-        words.append(WordConfidence(word_text(tokens[pieces]), total, confidence))
-    return words
+        found.append(WordConfidence(word.text, total, math.exp(total / len(values))))
+    return found

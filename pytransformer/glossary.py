@@ -71,8 +71,8 @@ class Glossary:
         self._mode = mode
         self._lengths = sorted(set(map(len, self._terms)), reverse=True)
 
-    def apply(self, line: str, tokenizer: Tokenizer) -> GlossaryLine:
-        """Finds the terms in a line.
+    def apply(self, line: str, tokenizer: Tokenizer, **languages: str | None) -> GlossaryLine:
+        """Finds the terms in a line; `languages` are those of the call, as `encode` takes them.
 
         Raises OptionError if the model knows no placeholder that it could copy.
         """
@@ -82,7 +82,7 @@ class Glossary:
         terms = list(dict.fromkeys(line[begin:end] for begin, end in places))
         if self._mode == "phrases":
             return GlossaryLine(line, list(dict.fromkeys(self._terms[term] for term in terms)))
-        names = dict(zip(terms, _placeholders(line, len(terms), tokenizer), strict=True))
+        names = dict(zip(terms, _placeholders(line, len(terms), tokenizer, languages), strict=True))
         parts = []
         told = 0
         for begin, end in places:
@@ -109,12 +109,14 @@ class Glossary:
         return sorted(found)
 
 
-def _placeholders(line: str, count: int, tokenizer: Tokenizer) -> list[str]:
+def _placeholders(
+    line: str, count: int, tokenizer: Tokenizer, languages: Mapping[str, str | None]
+) -> list[str]:
     """Names that the line does not hold and that both vocabularies can spell."""
     names: list[str] = []
     for letter, number in itertools.product(_LETTERS, range(1, 1 + max(9, count))):
         name = f"{letter}{number}"
-        if name not in line and _is_spelt(name, tokenizer):
+        if name not in line and _is_spelt(name, tokenizer, languages):
             names.append(name)
         if len(names) == count:
             return names
@@ -124,9 +126,9 @@ def _placeholders(line: str, count: int, tokenizer: Tokenizer) -> list[str]:
     )
 
 
-def _is_spelt(name: str, tokenizer: Tokenizer) -> bool:
+def _is_spelt(name: str, tokenizer: Tokenizer, languages: Mapping[str, str | None]) -> bool:
     ids = tokenizer.target_ids(tokenizer.encode_target(name))
-    known_source = tokenizer.source_ids(tokenizer.encode(name))
+    known_source = tokenizer.source_ids(tokenizer.encode(name, **languages))
     unknown_source = tokenizer.source_ids(["\ufffe"])[0]
     return (
         tokenizer.unknown_id not in ids

@@ -39,6 +39,17 @@ class InputLengthError(OptionError):
         )
 
 
+class PromptLengthError(InputLengthError):
+    """A prompt after which the model has no position left."""
+
+    @property
+    def reason(self) -> str:
+        return (
+            f"is a prompt of {self.length} tokens, but this model's positions leave room for "
+            f"prompts of at most {self.limit}"
+        )
+
+
 def check_sentences(name: str, sentences: object) -> None:
     """Raises TypeError for what cannot hold sentences."""
     if isinstance(sentences, (str, bytes)) or not isinstance(sentences, Iterable):
@@ -83,7 +94,7 @@ def source_ids(
     if not items or isinstance(items[0], str):
         return tokenizer.source_ids(items)  # type: ignore[arg-type]
     ids = _checked(name, items, vocab_size)
-    end = tokenizer.source_ids([])
+    end = tokenizer.closing(ids)
     return ids if ids[-len(end) :] == end else ids + end
 
 

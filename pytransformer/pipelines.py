@@ -17,6 +17,7 @@ from pytransformer.decoding import resolve
 from pytransformer.errors import OptionError
 from pytransformer.pipeline_arguments import checked, in_callers_names, merged, translator_options
 from pytransformer.tokenizers import Tokenizer
+from pytransformer.tokenizers.clean_up import clean_up
 from pytransformer.translator import SETTINGS, Translator
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ class TranslationPipeline:
         if plan.return_tensors:
             return {f"{self._return_name}_token_ids": _with_start(ids, plan.start)}
         text = self.tokenizer.decode(ids)
-        return {f"{self._return_name}_text": _cleaned_up(text) if plan.clean_up else text}
+        return {f"{self._return_name}_text": clean_up(text) if plan.clean_up else text}
 
 
 class LazyResults:
@@ -318,12 +319,3 @@ def _with_start(ids: list[int], start: int) -> NDArray[np.int64]:
     import numpy as np
 
     return np.array([start, *ids], dtype=np.int64)
-
-
-def _cleaned_up(text: str) -> str:
-    """The text without the spaces that tokenization puts before punctuation."""
-    from pytransformer.tokenizers.marian import _CLEAN_UP
-
-    for ugly, clean in _CLEAN_UP:
-        text = text.replace(ugly, clean)
-    return text

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 from pytransformer import _native
 from pytransformer.decoding import Decoding, Resolver
 from pytransformer.errors import OptionError
-from pytransformer.inputs import InputLengthError, cut
+from pytransformer.inputs import InputLengthError, PromptLengthError, cut
 from pytransformer.model_files import OpenModel
 from pytransformer.model_spec import NO_TOKEN
 from pytransformer.pending import Hypothesis, Pending
 from pytransformer.results import TranslationResult
-from pytransformer.words import continues_word
 
 if TYPE_CHECKING:
     from pytransformer.attention import AttentionMaps
@@ -122,10 +121,13 @@ class SentenceTranslator:
         if not decoding.options.replace_unknowns or unknown not in found.ids:
             return tokens
         names = source()
-        # The end token, which stands last in what the model has read, is no name for anything.
-        words = max(1, min(found.attention.shape[1], len(names)) - 1)
+        # Special tokens are no names for anything.
+        read = min(found.attention.shape[1], len(names))
+        words = self.model.tokenizer.words(names[:read])
+        places = [i for word in words for i in range(*word.pieces.indices(read))] or [0]
+        attention = found.attention[:, places].argmax(axis=1)
         return [
-            names[int(found.attention[i, :words].argmax())] if token_id == unknown else tokens[i]
+            names[places[int(attention[i])]] if token_id == unknown else tokens[i]
             for i, token_id in enumerate(found.ids)
         ]
 
@@ -171,11 +173,14 @@ class SentenceTranslator:
             ids = [*self.target_ids(target, decoding), ends[0]]
         start = decoding.search.decoder_start_token_id
         maps = self.engine.attention(source, [start, *ids[:-1]])
+        source_tokens, target_tokens = tokenizer.source_tokens(source), tokenizer.target_tokens(ids)
         return AttentionMaps(
-            tokenizer.source_tokens(source),
-            tokenizer.target_tokens(ids),
+            source_tokens,
+            target_tokens,
             *maps,
             start_token="" if start == NO_TOKEN else tokenizer.target_tokens([start])[0],
+            source_words=tokenizer.words(source_tokens),
+            target_words=tokenizer.words(target_tokens),
         )
 
     def check(
@@ -218,10 +223,11 @@ class SentenceTranslator:
         """
         length = decoding.options.max_input_length
         if length:
-            ids = cut(ids, length, self.model.tokenizer.source_ids([]))
+            ids = cut(ids, length, self.model.tokenizer.closing(ids))
         limit = self.limits.max_source_length
         if limit is not None and len(ids) > limit:
-            raise InputLengthError(owner, len(ids), limit)
+            error = InputLengthError if self.limits.has_encoder else PromptLengthError
+            raise error(owner, len(ids), limit)
         return ids
 
     def nothing(self, src_lang: str | None, tgt_lang: str | None) -> list[int]:
@@ -246,12 +252,13 @@ class SentenceTranslator:
     @functools.cached_property
     def _continuations(self) -> _native.TokenList:
         """The target tokens that go on with the word before them."""
-        tokens = self.model.tokenizer.target_tokens
+        tokenizer = self.model.tokenizer
+        tokens = tokenizer.target_tokens
         ids = []
         for token_id in range(self.limits.vocab_size):
             # An embedding may have more rows than there are tokens.
             with contextlib.suppress(OptionError):
-                if continues_word(tokens([token_id])[0]):
+                if tokenizer.continues_word(tokens([token_id])[0]):
                     ids.append(token_id)
         return _native.TokenList(ids)
 

@@ -124,7 +124,9 @@ class TextBatch:
     def _add(self, line: str, owner: int, asked: TextOptions) -> None:
         found = GlossaryLine(line)
         if asked.glossary is not None:
-            found = asked.glossary.apply(line, self._tokenizer)
+            found = asked.glossary.apply(
+                line, self._tokenizer, src_lang=asked.src_lang, tgt_lang=asked.tgt_lang
+            )
         self._lines.append(found)
         self._ids.append(self._encoded(found.source, asked) if line.strip() else self._nothing)
         self._owners.append(owner)

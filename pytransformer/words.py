@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 _UNDERLINE = "▁"  # sentencepiece's mark of a space
-_LANGUAGE = re.compile(r">>.+<<", re.DOTALL)
+_LANGUAGE = re.compile(r">>.+<<|<2[^>]+>", re.DOTALL)
+
+
+class Word(NamedTuple):
+    """The pieces of a word among others, and what they spell."""
+
+    pieces: slice
+    text: str
+
+
+def marked_words(tokens: Sequence[str], end_token: str) -> list[Word]:
+    """The words of pieces that mark the space before them."""
+    return [Word(word, word_text(tokens[word])) for word in word_slices(tokens, end_token)]
 
 
 def word_slices(tokens: Sequence[str], end_token: str) -> list[slice]:
     """The pieces of each word.
 
-    An end token that stands last and a leading token of the target language (``>>en<<``) are none.
+    An end token that stands last and a leading token of the target language (``>>en<<`` of Marian,
+    ``<2en>`` of MADLAD-400) are none.
     """
     if not tokens:
         return []

@@ -13,13 +13,15 @@ from reference_rules import ReferenceHypothesis, ReferenceOptions, Tokens
 from reference_search import Array, EngineModel
 
 _EARLY_STOPPING = {False: 0, True: 1, "never": 2}
+_BEAM_RULES = {"generate": 0, "marian": 1}
 _NONE = -1
 
 _SAME = (
     "beam_size", "patience", "num_hypotheses", "length_penalty", "coverage_penalty",
     "repetition_penalty", "no_repeat_ngram_size", "suppress_sequences", "min_decoding_length",
     "max_decoding_length", "max_length_factor", "prefix_bias_beta", "num_beam_groups",
-    "diversity_penalty", "return_alternatives", "min_alternative_expansion_prob", "stop_loops",
+    "diversity_penalty", "renormalize_logits", "return_alternatives",
+    "min_alternative_expansion_prob", "stop_loops",
     "sampling_topk", "sampling_topp", "sampling_temperature",
 )  # fmt: skip
 
@@ -31,6 +33,7 @@ def native_options(options: ReferenceOptions, **changes: Any) -> _native.SearchO
         options.start_id,
         **{name: getattr(options, name) for name in _SAME},
         early_stopping=_EARLY_STOPPING[options.early_stopping],
+        beam_rule=_BEAM_RULES[options.beam_rule],
         end_token_ids=options.end_ids,
         forced_end_token_id=_NONE if forced is None else forced,
         forced_bos_token_id=_NONE if first is None else first,

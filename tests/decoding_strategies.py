@@ -61,6 +61,8 @@ def options(
     elif "prefix_bias_beta" not in values:
         values |= draw(_repetition(vocab_size, values))
     values |= draw(_forbidden(words, values))
+    if not values.get("diversity_penalty"):
+        values["renormalize_logits"] = draw(st.booleans())
     return ReferenceOptions(**values)
 
 
@@ -112,6 +114,7 @@ def _beams(draw: st.DrawFn) -> Values:
         "patience": patience,
         "num_hypotheses": draw(st.integers(1, min(beam_size, kept))),
         "early_stopping": draw(st.sampled_from([False, True, "never"])),
+        "beam_rule": draw(st.sampled_from(["generate", "generate", "marian"])),
     }
     if groups > 1:
         values |= {

@@ -39,6 +39,7 @@ def generate(
         "forced_bos_token_id": options.forced_bos_id,
         "repetition_penalty": options.repetition_penalty,
         "no_repeat_ngram_size": options.no_repeat_ngram_size,
+        "renormalize_logits": options.renormalize_logits,
         "bad_words_ids": [list(words) for words in bad],
         "do_sample": False,
         "return_dict_in_generate": True,

@@ -40,9 +40,11 @@ class ReferenceOptions:
     num_hypotheses: int = 1
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
+    beam_rule: Literal["generate", "marian"] = "generate"
     coverage_penalty: float = 0.0
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
+    renormalize_logits: bool = False
     suppressed_ids: Tokens = ()
     suppress_sequences: tuple[Tokens, ...] = ()
     allowed_ids: Tokens | None = None
@@ -73,6 +75,8 @@ class ReferenceOptions:
     @property
     def capacity(self) -> int:
         """How many finished hypotheses are kept in each group; halves are rounded up."""
+        if self.beam_rule == "marian":
+            return self.group_size
         return 1 if self.greedy else max(1, math.floor(self.group_size * self.patience + 0.5))
 
     @property

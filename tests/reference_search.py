@@ -1,6 +1,6 @@
 """Decoding from its definitions, slow and plain: what the engine's searches must return.
 
-`beam_search` keeps the best few hypotheses at each step, as Hugging Face's `generate`;
+`beam_search` keeps the best few hypotheses at each step, as Hugging Face's `generate` or Marian;
 `exhaustive` looks at every sequence there is, which is what a beam search finds whose beams are
 wide enough.
 """
@@ -119,9 +119,13 @@ class _Sentence:
         if options.greedy:
             # The same for all tokens, so that it changes no order; a bias wants probabilities.
             values -= np.logaddexp.reduce(self._logits(tokens))
-        values = self._towards_prefix(tokens, values)
         forbidden = [self._is_forbidden(history, token) for token in range(len(raw))]
-        return np.where(forbidden, -np.inf, values), raw if options.greedy else values
+        values[forbidden] = -np.inf
+        if options.renormalize_logits and np.isfinite(values).any():
+            raw = values = log_softmax(values)
+        biased = self._towards_prefix(tokens, values)
+        biased[forbidden] = -np.inf
+        return biased, raw if options.greedy else biased
 
     def continuations(self, path: _Path, chosen: Counter[int]) -> Iterator[_Path]:
         """All that may follow a hypothesis, by one token."""
@@ -184,10 +188,14 @@ class _Sentence:
         size = options.no_repeat_ngram_size
         whole = (*history, token)
         repeats = 0 < size <= len(history) and contains(history, whole[-size:])
-        if missing(options.force_phrases, history[1:]) >= self.limit - len(history) + 1:
-            repeats = False  # what phrases need is all that has room; no other token comes here
+        need = missing(options.force_phrases, history[1:])
+        if need >= self.limit - len(history) + 1 and need > missing(
+            options.force_phrases, whole[1:]
+        ):
+            repeats = False  # what phrases need is all that has room
         ends = any(whole[-len(sequence) :] == sequence for sequence in options.suppress_sequences)
         early = token in options.end_ids and len(history) - 1 < options.min_decoding_length
+        early |= token in options.end_ids and need > 0
         return token in options.suppressed_ids or repeats or ends or early
 
     def _coverage(self, path: _Path) -> float:
@@ -217,7 +225,9 @@ class _Group:
     def advance(self, chosen: Counter[int]) -> None:
         """One step; `chosen` is told the tokens of what goes on."""
         sentence, options = self.sentence, self.sentence.options
-        width = options.group_size
+        width, considered = options.group_size, (1 + len(options.end_ids)) * options.group_size
+        if options.beam_rule == "marian":
+            considered = width = width - len(self.finished)
         banks: dict[int, list[_Path]] = {}
         for live in self.live:
             for path in sentence.continuations(live, chosen):
@@ -226,7 +236,7 @@ class _Group:
         self.live = []
         for bank in banks.values():
             bank.sort(key=lambda path: -path.rank)
-            best = bank[: (1 + len(options.end_ids)) * width]
+            best = bank[:considered]
             self._finish(path for path in best[:width] if sentence.stops(path))
             self.live += [path for path in best if not sentence.stops(path)][:width]
         self._finish(path for path in self.live if options.is_stopped_loop(path.tokens))
@@ -243,7 +253,7 @@ class _Group:
         options = self.sentence.options
         if not self.live:
             return True
-        if len(self.finished) < options.capacity:
+        if options.beam_rule == "marian" or len(self.finished) < options.capacity:
             return False
         if options.greedy or options.early_stopping is True:
             return True
@@ -345,7 +355,10 @@ def _alternatives(sentence: _Sentence) -> list[_Path]:
     if len(root.tokens) == sentence.limit:
         return [root]
     paths = sorted(sentence.continuations(root, Counter()), key=lambda path: -path.rank)
-    probabilities = np.exp(sentence.log_probabilities(root.tokens))
+    shares = sentence.log_probabilities(root.tokens)
+    if options.renormalize_logits:
+        shares = sentence.step(root.tokens)[1]
+    probabilities = np.exp(shares)
     least = options.min_alternative_expansion_prob
     others = paths[1 : options.num_hypotheses]
     return paths[:1] + [path for path in others if probabilities[path.last] >= least]

@@ -53,17 +53,7 @@ def same(found: Any, expected: Any) -> bool:
     return bool(found == expected)
 
 
-# The engine leaves the prefix out of the length while it decides which hypotheses to keep.
-PREFIX_IN_LENGTH = pytest.mark.xfail(reason="the search does not know CTranslate2's length")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=PREFIX_IN_LENGTH) if name == "beams with prefixes" else name
-        for name in CALLS
-    ],
-)
+@pytest.mark.parametrize("name", CALLS)
 def test_same_as_ctranslate2(ours: Peer, name: str) -> None:
     found = outcome(CALLS[name], ours)
     assert same(found, RECORDS[name]), f"\n{found}\n{RECORDS[name]}"

@@ -66,6 +66,27 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+# Rules whose forbidden or changed tokens leave the others a greater or a smaller share.
+RENORMALISED: dict[str, dict[str, Any]] = {
+    "least-length": {"min_decoding_length": 14},
+    "no-pair-twice": {"no_repeat_ngram_size": 2},
+    "repeats-less": {"repetition_penalty": 1.3},
+    "all-at-once": {
+        "target_prefix": (9, 33, 8),
+        "repetition_penalty": 0.8,
+        "no_repeat_ngram_size": 2,
+        "min_decoding_length": 8,
+        "end_ids": (END, 19),
+        "suppressed_ids": (PADDING, *range(20, 30)),
+        "suppress_sequences": ((5, 9), (8, 21, 4)),
+    },
+}
+OPTIONS |= {
+    f"renormalised-{name}": {"renormalize_logits": True, **values}
+    for name, values in RENORMALISED.items()
+}
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return random_marian(
@@ -152,6 +173,22 @@ def test_log_probs_of_beams(pair: Pair, sources: list[list[int]]) -> None:
     options = reference_options(forced_end_id=None, beam_size=4)
     output = generate(model, sources, options)
     steps = model.compute_transition_scores(output.sequences, output.scores, output.beam_indices)
+    assert_log_probs(engine, sources, options, output.sequences, steps)
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("name", RENORMALISED)
+def test_renormalised_log_probs(
+    name: str, beam_size: int, pair: Pair, sources: list[list[int]]
+) -> None:
+    model, engine = pair
+    values = {**RENORMALISED[name], "target_prefix": ()}
+    options = reference_options(
+        forced_end_id=None, beam_size=beam_size, renormalize_logits=True, **values
+    )
+    output = generate(model, sources, options)
+    beams = output.beam_indices if beam_size > 1 else None
+    steps = model.compute_transition_scores(output.sequences, output.scores, beams)
     assert_log_probs(engine, sources, options, output.sequences, steps)
 
 

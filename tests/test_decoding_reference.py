@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -24,6 +26,21 @@ OWN: dict[str, dict[str, Any]] = {
     "impatient": {"patience": 0.5, "early_stopping": True, "length_penalty": 0.6},
     "patience-rounds-up": {"patience": 0.625, "early_stopping": "never"},
     "no-patience": {"patience": 0.0},
+    "marian": {"beam_rule": "marian"},
+    "marian-has-no-patience": {"beam_rule": "marian", "patience": 0.5, "early_stopping": True},
+    "marian-and-limits": {
+        "beam_rule": "marian",
+        "max_length_factor": 0.75,
+        "min_decoding_length": 3,
+        "length_penalty": 0.6,
+    },
+    "marian-behind-a-prefix": {
+        "beam_rule": "marian",
+        "target_prefix": (4, 9),
+        "end_ids": (END, 5),
+        "forced_end_id": END,
+    },
+    "marian-with-phrases": {"beam_rule": "marian", "force_phrases": ((9, 4), (3,))},
     "coverage": {"coverage_penalty": 0.8, "forced_end_id": END},
     "coverage-of-a-prefix": {"coverage_penalty": 0.8, "target_prefix": (3, 8), "patience": 2.0},
     "factor": {"max_length_factor": 0.75, "forced_end_id": END},
@@ -144,6 +161,31 @@ OWN: dict[str, dict[str, Any]] = {
     "two-ends-and-phrases": {"end_ids": (END, 5), "force_phrases": ((9, 4),)},
 }
 
+# Normalised again, with all that forbids or changes tokens.
+RENORMALISED: dict[str, dict[str, Any]] = {
+    "at-least": {"min_decoding_length": 6},
+    "no-pair-twice": {"no_repeat_ngram_size": 2, "repetition_penalty": 1.4},
+    "rewarded": {"repetition_penalty": 0.6, "suppress_sequences": ((10, 5), (7, END))},
+    "many-are-forbidden": {"suppressed_ids": (PADDING, *range(2, 18)), "end_ids": (END, 5)},
+    "allowed": {"allowed_ids": (END, 2, 3, 9, 13, 18), "suppressed_ids": (3, PADDING)},
+    "biased": {"target_prefix": (4, 9, 11), "prefix_bias_beta": 0.4, "repetition_penalty": 1.5},
+    "phrases": {"force_phrases": ((9, 4), (3,)), "no_repeat_ngram_size": 2},
+    "alternatives": {
+        "return_alternatives": True,
+        "num_hypotheses": 6,
+        "min_alternative_expansion_prob": 0.05,
+        "suppressed_ids": (PADDING, 9, 13),
+        "repetition_penalty": 1.3,
+        "target_prefix": (4, 9),
+    },
+    "marian": {"beam_rule": "marian", "min_decoding_length": 5, "repetition_penalty": 1.2},
+    "covering": {"coverage_penalty": 0.4, "min_decoding_length": 5},
+}
+OWN |= {
+    f"renormalised-{name}": {"renormalize_logits": True, **RENORMALISED[name]}
+    for name in RENORMALISED
+}
+
 GROUPS: dict[str, dict[str, Any]] = {
     "alike": {"beam_size": 4, "num_beam_groups": 2},
     "diverse": {"beam_size": 6, "num_beam_groups": 3, "diversity_penalty": 0.7},
@@ -226,6 +268,27 @@ def test_beams(name: str, beam_size: int, engine: _native.Engine) -> None:
         # More hypotheses would be as many searches, all alike.
         assert options.num_hypotheses == 1
     assert_searches_agree(engine, sentences(6, VOCABULARY, 1, 12, seed=5), options)
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_next_to_nothing_is_left_to_normalise(beam_size: int) -> None:
+    """The end token, which may not come yet, takes all but 1e-12 of the probability or less."""
+    checkpoint = lively_checkpoint(2, VOCABULARY)
+    bias = checkpoint.tensors["output.bias"].copy()
+    bias[END] += 40
+    tensors = {**checkpoint.tensors, "output.bias": bias}
+    engine = make_engine(replace(checkpoint, tensors=tensors))
+    options = ReferenceOptions(
+        PADDING,
+        beam_size=beam_size,
+        min_decoding_length=7,
+        repetition_penalty=1.2,
+        renormalize_logits=True,
+    )
+    sources = sentences(6, VOCABULARY, 1, 12, seed=5)
+    left = engine.logits(sources[0], [PADDING])[0].astype(np.float64)
+    assert np.logaddexp.reduce(np.delete(left, END)) < left[END] - 20
+    assert_searches_agree(engine, sources, options)
 
 
 @pytest.mark.parametrize("name", GROUPS)

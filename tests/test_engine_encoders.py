@@ -208,3 +208,14 @@ def test_models_that_only_encode_do_not_search() -> None:
         engine.logits([1, 0], [1])
     with pytest.raises(ValueError, match=r"decoder|only encodes"):
         engine.attention([1, 0], [1])
+
+
+def test_encoders_of_vectors_read_no_tokens() -> None:
+    """Those before a decoder, either."""
+    encoder = stack(vector_size=5)
+    engine = make_engine(random_checkpoint(model_spec(encoder=encoder, shared_embedding=False)))
+    for method in (engine.encode, lambda ids: engine.logits(ids, [1])):
+        with pytest.raises(ValueError, match=r"vectors|only encodes"):
+            method([1, 0])
+    with pytest.raises(ValueError, match=r"vectors|only encodes"):
+        engine.attention([1, 0], [1])

@@ -28,6 +28,17 @@ CONFLICTS: list[tuple[Arguments, list[str]]] = [
         {"num_hypotheses": 3, "patience": 0.1, "num_beam_groups": 2},
         ["num_hypotheses is 3", "patience 0.1", "after 2"],
     ),
+    (
+        {"num_hypotheses": 7, "patience": 1.5, "beam_rule": "ctranslate2"},
+        ["num_hypotheses is 7", "patience 1.5", "after 6"],
+    ),
+    (
+        {"renormalize_logits": True, "num_beam_groups": 2, "diversity_penalty": 1},
+        ["renormalize_logits", "diversity_penalty"],
+    ),
+    ({"beam_rule": "ctranslate2", "num_beam_groups": 2}, ["ctranslate2", "num_beam_groups"]),
+    ({"beam_rule": "ctranslate2", "force_phrases": ["b"]}, ["ctranslate2", "force_phrases"]),
+    ({"beam_rule": "ctranslate2", "return_alternatives": True}, ["ctranslate2", "return_alt"]),
     ({"sampling_topk": 0, "beam_size": 4}, ["sampling", "beam_size 1, not 4"]),
     ({"sampling_topk": 9, "num_beam_groups": 2}, ["num_beam_groups is 2", "beam_size, 1"]),
     ({"sampling_topk": 9, "force_phrases": ["a"]}, ["force_phrases", "random"]),
@@ -94,6 +105,9 @@ FINE: list[Arguments] = [
     {"patience": 3.0, "beam_size": 1},
     {"prefix_bias_beta": 0.5},  # whether a sentence has a prefix is not known yet
     {"num_hypotheses": 4, "num_beam_groups": 2, "diversity_penalty": 0.1},
+    {"num_hypotheses": 6, "patience": 1.5, "beam_rule": "ctranslate2"},
+    {"num_hypotheses": 4, "patience": 0.5, "beam_rule": "marian"},  # which has no patience
+    {"renormalize_logits": True, "num_beam_groups": 2, "force_phrases": ["b"]},
     {"num_hypotheses": 2, "patience": 0.1, "num_beam_groups": 2},  # each group finishes one
     {"num_hypotheses": 9, "sampling_topk": 5},
     {"num_hypotheses": 9, "return_alternatives": True, "min_alternative_expansion_prob": 0.1},

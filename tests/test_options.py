@@ -85,6 +85,7 @@ def test_defaults_are_those_of_the_checkpoint() -> None:
         "coverage_penalty": 0.0,
         "repetition_penalty": 1.2,
         "no_repeat_ngram_size": 3,
+        "renormalize_logits": False,
         "num_beam_groups": 1,
         "diversity_penalty": 0.0,
         "early_stopping": True,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytransformer.errors import OptionError
-from pytransformer.words import word_slices, word_text
+from pytransformer.words import Word
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,31 +38,28 @@ class Alignment:
 
 
 def align(
-    source_tokens: Sequence[str],
-    target_tokens: Sequence[str],
+    sources: Sequence[Word],
+    targets: Sequence[Word],
     attention: npt.NDArray[np.float32],
     threshold: float | None,
 ) -> Alignment:
-    """Groups pieces to words and links those; see `AttentionMaps.word_alignment`.
+    """Adds up the weights of words and links these; see `AttentionMaps.word_alignment`.
 
     Args:
-        source_tokens: [source]; the last is the end token.
-        target_tokens: [target]; the last may be the end token.
-        attention: [target, source].
+        sources: the words of the source tokens.
+        targets: those of the target tokens.
+        attention: [target, source], of tokens.
         threshold: None, or 0 to 1.
     """
     if threshold is not None and not 0 <= threshold <= 1:
         raise OptionError(f"threshold is {threshold}, expected a number from 0 to 1")
-    end = source_tokens[-1]
-    sources = word_slices(source_tokens, end)
-    targets = word_slices(target_tokens, end)
     weights = np.zeros((len(targets), len(sources)), np.float32)
     for row, target in enumerate(targets):
         for column, source in enumerate(sources):
-            weights[row, column] = attention[target, source].sum(axis=1).mean()
+            weights[row, column] = attention[target.pieces, source.pieces].sum(axis=1).mean()
     return Alignment(
-        [word_text(source_tokens[word]) for word in sources],
-        [word_text(target_tokens[word]) for word in targets],
+        [word.text for word in sources],
+        [word.text for word in targets],
         weights,
         _links(weights, threshold),
     )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pytransformer.attention.alignment import Alignment, align
 from pytransformer.errors import OptionError
+from pytransformer.words import Word, marked_words
 
 Kind: TypeAlias = Literal["cross", "encoder", "decoder"]
 KINDS: tuple[Kind, ...] = ("cross", "encoder", "decoder")
@@ -45,6 +46,9 @@ class AttentionMaps:
         decoder: [layers, heads, target, target], self-attention; above the diagonal it is 0.
         cross: [layers, heads, target, source], from the decoder to the encoder's output.
         start_token: what the first step is given.
+        source_words: the words of the source; None where tokens mark the space before a word and
+            the source's last one is the end token.
+        target_words: those of the translation, likewise.
 
     Raises:
         ValueError: a shape or type of number does not fit the tokens.
@@ -56,6 +60,8 @@ class AttentionMaps:
     decoder: npt.NDArray[np.float32]
     cross: npt.NDArray[np.float32]
     start_token: str = "<s>"
+    source_words: list[Word] | None = None
+    target_words: list[Word] | None = None
 
     def __post_init__(self) -> None:
         if not (self.source_tokens and self.target_tokens):
@@ -131,8 +137,14 @@ class AttentionMaps:
         Raises:
             OptionError: there is no such layer or head, or the threshold is not 0 to 1.
         """
-        mean = self.cross_mean(layer, heads)
-        return align(self.source_tokens, self.target_tokens, mean, threshold)
+        end = self.source_tokens[-1]
+        sources, targets = self.source_words, self.target_words
+        return align(
+            marked_words(self.source_tokens, end) if sources is None else sources,
+            marked_words(self.target_tokens, end) if targets is None else targets,
+            self.cross_mean(layer, heads),
+            threshold,
+        )
 
 
 def pick(count: int, wanted: Iterable[int] | None, name: str) -> list[int]:

@@ -10,8 +10,10 @@ import pytransformer
 from pytransformer import _native
 from pytransformer.cli.text import megabytes
 from pytransformer.model_files import BUNDLED_MODEL, OpenModel, open_model
-from pytransformer.model_spec import StackSpec
+from pytransformer.model_spec import HeadSpec, StackSpec
 from pytransformer.processor import processor_name
+
+_MOST_LABELS = 5  # that are shown
 
 
 def add_parser(commands: Any) -> None:
@@ -49,26 +51,22 @@ def _machine_facts() -> dict[str, str]:
 
 
 def _model_facts(model: OpenModel) -> dict[str, str]:
-    spec, generation = model.spec, model.generation
-    positions = spec.encoder.positions
+    spec = model.spec
+    stacks = {"encoder": spec.encoder, "decoder": spec.decoder}
+    if spec.architecture != "encoder_decoder":
+        stacks = {spec.architecture: stacks[spec.architecture]}
+    positions = next(iter(stacks.values())).positions
     return {
         "model": model.path,
         "family": model.family,
-        "encoder": _stack(spec.encoder),
-        "decoder": _stack(spec.decoder),
-        "vocabulary": _vocabulary(model),
+        **{side: _stack(stack) for side, stack in stacks.items()},
+        **_reads(model),
         "positions": positions.kind.replace("_", ", ")
         + ("" if positions.kind == "none" else f", up to {positions.max_length} tokens"),
         "compute type": model.native.compute_type,
         "parameters": f"{model.native.num_parameters:,} (padding included)",
         "size": megabytes(model.native.size_bytes),
-        "from": _languages(model.tokenizer.source_languages),
-        "to": _languages(model.tokenizer.target_languages),
-        "defaults": (
-            f"beam_size {generation.beam_size}, length_penalty {generation.length_penalty:g}, "
-            f"early_stopping {generation.early_stopping}, "
-            f"max_decoding_length {generation.max_decoding_length}"
-        ),
+        **(_head(spec.head) if spec.architecture == "encoder" else _defaults(model)),
     }
 
 
@@ -80,11 +78,45 @@ def _stack(stack: StackSpec) -> str:
     )
 
 
-def _vocabulary(model: OpenModel) -> str:
-    source, target = model.spec.encoder.vocab_size, model.spec.decoder.vocab_size
-    if model.spec.shared_embedding:
-        return f"{source:,} tokens, shared"
-    return f"{source:,} source and {target:,} target tokens"
+def _reads(model: OpenModel) -> dict[str, str]:
+    if model.reads_pictures:
+        height, width = model.pictures.size
+        return {"reads": f"pictures of {height} x {width}"}
+    spec = model.spec
+    source, target = spec.encoder.vocab_size, spec.decoder.vocab_size
+    if spec.architecture != "encoder_decoder":
+        size = source if spec.architecture == "encoder" else target
+        return {"vocabulary": f"{size:,} tokens"}
+    if spec.shared_embedding:
+        return {"vocabulary": f"{source:,} tokens, shared"}
+    return {"vocabulary": f"{source:,} source and {target:,} target tokens"}
+
+
+def _head(head: HeadSpec | None) -> dict[str, str]:
+    """What stands on an encoder alone."""
+    pooler = head.pooler_size if head is not None else 0
+    labels = head.labels if head is not None else ()
+    shown = ", ".join(labels[:_MOST_LABELS]) + (", ..." if len(labels) > _MOST_LABELS else "")
+    return {
+        "pooler": f"of size {pooler}" if pooler else "none",
+        "classes": f"{len(labels)}: {shown}" if labels else "none",
+    }
+
+
+def _defaults(model: OpenModel) -> dict[str, str]:
+    generation = model.generation
+    languages = {
+        "from": _languages(model.tokenizer.source_languages),
+        "to": _languages(model.tokenizer.target_languages),
+    }
+    return {
+        **(languages if model.spec.architecture == "encoder_decoder" else {}),
+        "defaults": (
+            f"beam_size {generation.beam_size}, length_penalty {generation.length_penalty:g}, "
+            f"early_stopping {generation.early_stopping}, "
+            f"max_decoding_length {generation.max_decoding_length}"
+        ),
+    }
 
 
 def _languages(names: Sequence[str]) -> str:

@@ -103,7 +103,11 @@ class _Scorer:
         score = f"{result.normalized_score:.6f}"
         if not self._arguments.tokens:
             return f"{score}\n"
-        words = word_confidences(result.tokens, result.log_probs, end_token=result.tokens[-1])
+        words = word_confidences(
+            result.tokens,
+            result.log_probs,
+            words=self._translator.tokenizer.words(result.tokens),
+        )
         return f"{score} ||| {' '.join(f'{w.word} {w.confidence:.4f}' for w in words)}\n"
 
     def _check_lengths(self, targets: list[list[str]]) -> None:

@@ -24,6 +24,10 @@ _WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+# Much longer than any name or path, and short enough for messages.
+_LONGEST_TEXT = 4096
+# Deeper than files of models are. What walks through values uses up Python's stack.
+_MAX_DEPTH = 64
 
 
 class Settings:
@@ -70,8 +74,8 @@ class Settings:
 
     def text(self, key: str, default: str) -> str:
         value = self._value(key, default)
-        if not isinstance(value, str):
-            raise self.error(key, "text")
+        if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+            raise self.error(key, f"text of at most {_LONGEST_TEXT} characters")
         return value
 
     def error(self, key: str, wanted: str) -> CheckpointError:
@@ -109,11 +113,26 @@ def model_type(path: Path) -> str | None:
 
 
 def parse_json(text: bytes, path: Path) -> Any:
-    """Parses JSON; raises CheckpointError that names the file."""
+    """Parses JSON; raises CheckpointError that names the file if it is broken or too deep."""
     try:
-        return json.loads(text.decode("utf-8"))
+        value = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: broken JSON: {error}") from None
+    if _is_deeper(value, _MAX_DEPTH):
+        raise CheckpointError(f"{path}: more than {_MAX_DEPTH} lists and objects within another")
+    return value
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    level: list[Any] = [[value]]
+    for _ in range(depth + 1):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (dict, list))
+        ]
+    return bool(level)
 
 
 def open_weights(directory: Path) -> TensorSource:

@@ -15,7 +15,7 @@ from pytransformer.errors import CheckpointError, UnsupportedModelError
 from pytransformer.loaders.huggingface import read_json_object
 from pytransformer.loaders.huggingface_fast_tokens import FastTokens
 from pytransformer.loaders.huggingface_frame import Directory, Frame
-from pytransformer.loaders.huggingface_tokenizer import json_bytes
+from pytransformer.loaders.huggingface_tokenizer import check_named, json_bytes
 from pytransformer.loaders.huggingface_tokenizer_json import (
     Vocabulary,
     ordered,
@@ -68,6 +68,7 @@ def _read_byte_pairs(
     """The tokens that have a name, what tokenizer.json is made of, and what was read."""
     vocabulary = _read_vocabulary(directory.path)
     tokens = FastTokens(directory.path, directory.options, defaults, vocabulary)
+    check_named(directory.options, tokens.named, needed)
     added = [token for token in tokens.added([]) if token["id"] < directory.size]
     vocabulary.check_size(directory.size)
     if vocabulary.merges is None:
@@ -162,19 +163,37 @@ def _byte_pairs(pieces: Sequence[str], merges: Sequence[tuple[str, str]]) -> dic
 def _framed(path: Path, processor: Any) -> tuple[list[str], list[str]]:
     """The tokens that a post_processor puts before and behind a text."""
     kind = processor.get("type") if isinstance(processor, dict) else None
-    if processor is None or kind == "ByteLevel":
-        return [], []
+    if kind not in (None, "ByteLevel", "Sequence", *_FRAMES):
+        raise UnsupportedModelError(
+            f"{path}: the post_processor {str(kind)[:40]!r} is not supported"
+        )
+    broken = CheckpointError(f"{path}: the post_processor {str(kind)[:40]!r} is broken")
     try:
-        if kind in ("RobertaProcessing", "BertProcessing"):
-            return [str(processor["cls"][0])], [str(processor["sep"][0])]
         if kind == "Sequence":
             found = [_framed(path, part) for part in processor["processors"]]
             before = [token for first, _ in reversed(found) for token in first]
             return before, [token for _, last in found for token in last]
-        if kind == "TemplateProcessing":
-            names = [next(iter(item.values()))["id"] for item in processor["single"]]
-            place = [next(iter(item)) for item in processor["single"]].index("Sequence")
-            return names[:place], names[place + 1 :]
+        before, behind = _FRAMES[kind](processor) if kind in _FRAMES else ([], [])
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, StopIteration):
-        raise CheckpointError(f"{path}: the post_processor {str(kind)[:40]!r} is broken") from None
-    raise UnsupportedModelError(f"{path}: the post_processor {str(kind)[:40]!r} is not supported")
+        raise broken from None
+    if not all(isinstance(token, str) for token in (*before, *behind)):
+        raise broken
+    return before, behind
+
+
+def _of_classes(processor: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    return [processor["cls"][0]], [processor["sep"][0]]
+
+
+def _of_template(processor: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    items = [next(iter(item.items())) for item in processor["single"]]
+    place = [kind for kind, _ in items].index("Sequence")
+    tokens = [token["id"] for _, token in items]
+    return tokens[:place], tokens[place + 1 :]
+
+
+_FRAMES = {
+    "BertProcessing": _of_classes,
+    "RobertaProcessing": _of_classes,
+    "TemplateProcessing": _of_template,
+}

@@ -11,9 +11,8 @@ as tensors missing or left over, `static_position_embeddings` as stored position
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,11 @@ from pytransformer.errors import CheckpointError, UnsupportedModelError
 from pytransformer.loaders.huggingface import Settings, model_type, open_weights
 from pytransformer.loaders.huggingface_activations import read_activation
 from pytransformer.loaders.huggingface_embeddings import Embeddings, Tying, same_values
-from pytransformer.loaders.huggingface_generation import read_generation, read_impossible_ids
+from pytransformer.loaders.huggingface_generation import read_generation
 from pytransformer.loaders.huggingface_positions import Positions, table_shape
 from pytransformer.loaders.stack_plan import StackNames, Stored
 from pytransformer.loaders.tensor_plan import Planned, Shape, bind
-from pytransformer.loaders.tensor_source import FloatArray, TensorSource
+from pytransformer.loaders.tensor_source import TensorSource
 from pytransformer.model_spec import (
     Checkpoint,
     GenerationSpec,
@@ -41,7 +40,6 @@ ReadTokenizer = Callable[[Path, Settings, int, int], tuple[TokenizerSpec, dict[s
 _LOGITS_BIAS = "final_logits_bias"
 _MAX_LAYERS = 1000  # far beyond any model, and few enough to list what is missing
 _LAYER_NORM_EPSILON = 1e-5  # PyTorch's default, which these models never change
-_IMPOSSIBLE = -1e9  # a logit so low that the softmax gives 0
 _PROJECTIONS = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"}
 _EMBEDDINGS = Embeddings(
     encoder="model.encoder.embed_tokens.weight",
@@ -103,8 +101,7 @@ class Family:
         max_length = model.decoder.positions.max_length
         generation = read_generation(directory, config, sizes[1], max_length)
         self._check_start(config, generation)
-        impossible = read_impossible_ids(directory, config, generation)
-        tensors = bind(directory, source, dict(parts.plan(impossible)), parts.also_allowed())
+        tensors = bind(directory, source, dict(parts.plan()), parts.also_allowed())
         tokenizer, files = self.read_tokenizer(directory, config, *sizes)
         return Checkpoint(self.model_type, model, generation, tokenizer, tensors, files)
 
@@ -151,11 +148,8 @@ class _Parts:
             tied_output=same_values(source, chosen.output, chosen.decoder),
         )
 
-    def plan(self, impossible: Sequence[int]) -> Iterator[tuple[str, Planned]]:
-        """Where every tensor of the model comes from, by canonical name.
-
-        The tokens `impossible` are left out of the softmax.
-        """
+    def plan(self) -> Iterator[tuple[str, Planned]]:
+        """Where every tensor of the model comes from, by canonical name."""
         decoder = self.model.decoder
         chosen, d_model = self._chosen, decoder.d_model
         for side, stack, embedding in (
@@ -171,12 +165,9 @@ class _Parts:
             yield from self._names(side).plan(side, stack, d_model)
         if not self.model.tied_output:
             yield "output.weight", Planned(chosen.output, (decoder.vocab_size, d_model))
-        output_bias = partial(_output_bias, list(impossible))
         if _LOGITS_BIAS in self._source.shapes:
-            yield "output.bias", Planned(_LOGITS_BIAS, (1, decoder.vocab_size), output_bias)
-        elif impossible:
-            shape = (decoder.vocab_size, d_model)
-            yield "output.bias", Planned(chosen.output, shape, lambda x: output_bias(0 * x[:, 0]))
+            shape = (1, decoder.vocab_size)
+            yield "output.bias", Planned(_LOGITS_BIAS, shape, lambda bias: bias.flatten())
 
     def also_allowed(self) -> dict[str, Shape]:
         """Tensors that may be stored as well: copies of tied ones, and computed positions."""
@@ -246,9 +237,3 @@ class _Parts:
         if self._family.embedding_norm:
             norms["embedding.norm"] = f"{start}layernorm_embedding."
         return StackNames(f"{start}layers.{{}}.", linears, norms)
-
-
-def _output_bias(impossible: list[int], stored: FloatArray) -> FloatArray:
-    bias = stored.flatten()
-    bias[impossible] = _IMPOSSIBLE
-    return bias

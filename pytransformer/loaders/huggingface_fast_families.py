@@ -23,8 +23,8 @@ _DEFAULTS: Mapping[str, Any] = {
     "mask_token": _MASK,
 }
 _MBART_CODE, _NLLB_CODE = "([a-z]{2,3}_[A-Z]{2})", "([a-z]{3}_[A-Z][a-z]{3})"
+_FAIRSEQ = ("cls_token", "pad_token", "eos_token", "unk_token")
 _PLACE_SCORE = -100.0
-
 
 Scored = list[tuple[str, float]]
 Layout = Callable[[Scored, Mapping[str, str], Settings], Scored]
@@ -62,8 +62,7 @@ def _unscored(tokens: Sequence[str]) -> Scored:
 
 def _fairseq(pieces: Scored, names: Mapping[str, str]) -> Scored:
     """Fairseq's four special tokens, and the pieces without the three of sentencepiece."""
-    keys = ("cls_token", "pad_token", "eos_token", "unk_token")
-    return _unscored([names[key] for key in keys]) + pieces[3:]
+    return _unscored([names[key] for key in _FAIRSEQ]) + pieces[3:]
 
 
 def _nllb(pieces: Scored, names: Mapping[str, str], options: Settings) -> Scored:
@@ -71,7 +70,8 @@ def _nllb(pieces: Scored, names: Mapping[str, str], options: Settings) -> Scored
 
     Tokens of which the directory lists the ids come where these say.
     """
-    ordered = _fairseq(pieces, names)
+    special = _unscored([names[key] for key in _FAIRSEQ])
+    ordered = list(dict([*special, *pieces]).items())
     if options.get("added_tokens_decoder") or (options.path.parent / "added_tokens.json").is_file():
         return ordered
     return ordered + _unscored([*languages.NLLB, names["mask_token"]])
@@ -115,7 +115,7 @@ NLLB_LEGACY = dataclasses.replace(
 MBART = Family(
     file="sentencepiece.bpe.model",
     merges_pairs=False,
-    normalizers=((), ()),
+    normalizers=((), ()),  # the map is not used, as it was in older versions
     layout=_mbart(languages.MBART),
     frame=Frame((), (END, SOURCE), _MBART_CODE, "en_XX", "start_token"),
     special=lambda options: list(languages.MBART),

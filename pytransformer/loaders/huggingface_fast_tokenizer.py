@@ -18,11 +18,10 @@ from pytransformer.loaders.huggingface import Settings, read_json_object
 from pytransformer.loaders.huggingface_fast_families import Family
 from pytransformer.loaders.huggingface_fast_tokens import FastTokens
 from pytransformer.loaders.huggingface_frame import Directory
-from pytransformer.loaders.huggingface_tokenizer import json_bytes
+from pytransformer.loaders.huggingface_tokenizer import check_named, json_bytes
 from pytransformer.loaders.huggingface_tokenizer_json import Vocabulary, read_tokenizer_json
 from pytransformer.loaders.sentencepiece_file import read_sentencepiece
 from pytransformer.loaders.sentencepiece_pairs import scores_of_merges, write_pairs
-from pytransformer.loaders.tensor_source import all_finite
 from pytransformer.model_spec import TokenizerSpec
 
 _SPECIAL = ("extra_special_tokens", "additional_special_tokens")
@@ -60,8 +59,10 @@ def read_fast(directory: Directory, family: Family) -> tuple[TokenizerSpec, dict
         fixed = {ids[token] for token in special & ids.keys()} | {token["id"] for token in added}
         files = {"pieces.model": _pairs(vocabulary, contents, ids[unknown], fixed)}
     else:
-        scores = np.array(vocabulary.scores, "<f8").tobytes()
-        files = {"tokens.json": json_bytes(contents), "scores.bin": scores}
+        scores = np.array(vocabulary.scores, "<f8")
+        if not np.isfinite(scores).all():
+            raise CheckpointError(f"{vocabulary.path}: pieces without a finite score")
+        files = {"tokens.json": json_bytes(contents), "scores.bin": scores.tobytes()}
     if "character_map" in rules:
         files["character_map.bin"] = vocabulary.character_map
     return TokenizerSpec("metaspace", settings), files
@@ -94,8 +95,6 @@ def _read_json(path: Path, family: Family) -> Vocabulary:
         raise UnsupportedModelError(
             f"{path}: a model of type {kind[:40]!r} is not supported with this tokenizer_class"
         )
-    if vocabulary.scores and not all_finite(np.array(vocabulary.scores, np.float32)):
-        raise CheckpointError(f"{path}: pieces without a finite score")
     return vocabulary
 
 
@@ -113,7 +112,9 @@ def _tokens(directory: Directory, family: Family, vocabulary: Vocabulary) -> Fas
     given = {**options.values, **({} if options.get("added_tokens_decoder") else listed)}
     if all(given.get(key) is None for key in _SPECIAL):
         defaults["additional_special_tokens"] = family.special(options)
-    return FastTokens(directory.path, options, defaults, vocabulary)
+    tokens = FastTokens(directory.path, options, defaults, vocabulary)
+    check_named(options, tokens.named, family.defaults)
+    return tokens
 
 
 def _contents(vocabulary: Vocabulary, added: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -138,4 +139,7 @@ def _pairs(
             )
         scores = found
     more = len(contents) - len(pieces)
-    return write_pairs(contents, scores + [0.0] * more, unknown, fixed)
+    try:
+        return write_pairs(contents, scores + [0.0] * more, unknown, fixed)
+    except UnicodeEncodeError:
+        raise CheckpointError(f"{vocabulary.path}: a token is not valid Unicode") from None

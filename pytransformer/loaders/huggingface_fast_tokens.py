@@ -84,7 +84,7 @@ class FastTokens:
         own = [self._token(token) for token in (file.added_tokens or []) if sentinels is None]
         for token_id in sorted(self._listed):
             token = self._listed[token_id]
-            own.append(self._token(token, token.get("content") in names))
+            own.append(self._token(token, str(token.get("content")) in names))
         known = {token["content"] for token in own}
         others = [*self._named.values(), *self._with_sentinels(sentinels)]
         ids = {piece: token_id for token_id, piece in enumerate(file.pieces)}
@@ -122,8 +122,9 @@ class FastTokens:
         if not path.is_file():
             return
         for key, value in read_json_object(path).items():
-            more = isinstance(value, list) and key == "extra_special_tokens"
-            given[key] = [*(given.get(key) or []), *value] if more else value
+            before = given.get(key) or []
+            more = key == "extra_special_tokens" and isinstance(value, list)
+            given[key] = [*before, *value] if more and isinstance(before, list) else value
 
     def _list_older(self, path: Path) -> None:
         special = {*self.named.values(), *(token["content"] for token in self._extra)}

@@ -96,8 +96,10 @@ class Frame:
 
 def _default(options: Settings, key: str, languages: Mapping[str, str]) -> str | None:
     language = options.text(key, "")
-    if language and languages and language not in languages:
+    if not language or not languages:
+        return None
+    if language not in languages:
         raise CheckpointError(
             f"{options.path}: {key} is {language!r}, which is no language of this model"
         )
-    return language or None
+    return language

@@ -7,7 +7,12 @@ from pathlib import Path
 from pytransformer.errors import CheckpointError
 from pytransformer.loaders.huggingface import Settings, read_json_object
 from pytransformer.loaders.huggingface_frame import END, Directory, Frame
-from pytransformer.loaders.huggingface_tokenizer import AddedTokens, check_vocabulary, token_list
+from pytransformer.loaders.huggingface_tokenizer import (
+    AddedTokens,
+    check_named,
+    check_vocabulary,
+    token_list,
+)
 from pytransformer.model_spec import TokenizerSpec
 from pytransformer.tokenizers.cutters import MergedPairs
 
@@ -32,6 +37,7 @@ def read_fsmt(directory: Directory) -> tuple[TokenizerSpec, dict[str, bytes]]:
     source_path, target_path = (directory.path / name for name in _VOCABULARIES)
     source, target = read_json_object(source_path), read_json_object(target_path)
     added = AddedTokens(directory.path, options, _DEFAULTS, source)
+    check_named(options, added.named, ("sep_token", "unk_token"))
     end, unknown = added.named["sep_token"], added.named["unk_token"]
     source.update((content, token["id"]) for content, token in added.tokens.items())
     check_vocabulary(source_path, source, directory.source_size, (unknown, end))

@@ -62,30 +62,8 @@ def read_generation(
         repetition_penalty=_repetition_penalty(settings),
         no_repeat_ngram_size=settings.integer("no_repeat_ngram_size", 0),
         suppress_sequences=sequences,
+        renormalize_logits=settings.flag("renormalize_logits", False),
     )
-
-
-def read_impossible_ids(
-    directory: Path, config: Settings, generation: GenerationSpec
-) -> tuple[int, ...]:
-    """The tokens that `renormalize_logits` leaves without a share in the probabilities.
-
-    Tokens that never come are left out of the softmax then, rather than forbidden behind it. The
-    flag concerns rules too that forbid a token here and there; that part of it is not supported.
-    """
-    settings = read_settings(directory, config)
-    if not settings.flag("renormalize_logits", False):
-        return ()
-    rules = {
-        "min_length": generation.min_decoding_length > 0,
-        "no_repeat_ngram_size": generation.no_repeat_ngram_size > 0,
-        "bad_words_ids of several tokens": bool(generation.suppress_sequences),
-        "repetition_penalty": generation.repetition_penalty != 1.0,
-    }
-    present = [name for name, is_there in rules.items() if is_there]
-    if present and generation.beam_size > 1:
-        _warn(settings, [f"renormalize_logits with regard to {', '.join(present)}"])
-    return generation.suppress_token_ids
 
 
 def read_settings(directory: Path, config: Settings) -> Settings:

@@ -9,7 +9,12 @@ from pytransformer.errors import CheckpointError
 from pytransformer.loaders import huggingface_languages as languages
 from pytransformer.loaders.huggingface import read_json_object
 from pytransformer.loaders.huggingface_frame import END, Directory, Frame
-from pytransformer.loaders.huggingface_tokenizer import AddedTokens, check_vocabulary, token_list
+from pytransformer.loaders.huggingface_tokenizer import (
+    AddedTokens,
+    check_named,
+    check_vocabulary,
+    token_list,
+)
 from pytransformer.loaders.sentencepiece_file import read_sentencepiece
 from pytransformer.model_spec import TokenizerSpec
 from pytransformer.tokenizers.framed import SOURCE, TARGET
@@ -49,6 +54,7 @@ def _read(directory: Directory, frame: Frame) -> tuple[TokenizerSpec, dict[str, 
     names = _language_tokens(directory)
     ids = {**{token: len(vocab) + place for place, token in enumerate(names)}, **vocab}
     added = AddedTokens(directory.path, directory.options, _DEFAULTS, ids)
+    check_named(directory.options, added.named, ("eos_token", "unk_token"))
     end, unknown = added.named["eos_token"], added.named["unk_token"]
     check_vocabulary(vocab_path, vocab, directory.size, (unknown, end))
     tokens = {

@@ -62,10 +62,12 @@ def read_pictures(
 def _check_resizing(given: Settings, size: tuple[int, int]) -> None:
     wanted = given.get("size")
     if isinstance(wanted, dict):
-        height, width = wanted.get("height"), wanted.get("width")
+        found = wanted.get("height"), wanted.get("width")
+    elif wanted is None:
+        found = size
     else:
-        height = width = given.integer("size", size[0], 1, _MOST)
-    if (height, width) != size:
+        found = read_size(given, "size", size[0])
+    if found != size:
         raise UnsupportedModelError(
             f"{given.path}: size is {str(wanted)[:80]}, but the model reads pictures of "
             f"{size[0]} x {size[1]}"

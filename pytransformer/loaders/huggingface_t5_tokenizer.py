@@ -135,6 +135,6 @@ def _task_prefixes(config: Settings) -> Iterator[tuple[str | None, str, str]]:
     """Languages for which config.json tells what the text must begin with."""
     tasks = config.get("task_specific_params")
     for name, task in tasks.items() if isinstance(tasks, dict) else ():
-        prefix = task.get("prefix") if isinstance(task, dict) else None
-        if isinstance(prefix, str) and (found := _TASK.fullmatch(name)):
-            yield found[1], found[2], prefix
+        found = _TASK.fullmatch(name)
+        if found and isinstance(task, dict) and task.get("prefix") is not None:
+            yield found[1], found[2], Settings(task, config.path).text("prefix", "")

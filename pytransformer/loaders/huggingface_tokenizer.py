@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,13 @@ class AddedTokens:
                 f"{self._config.path}: a special token is not text: {str(token)[:80]!r}"
             )
         return content
+
+
+def check_named(options: Settings, named: Mapping[str, str], keys: Iterable[str]) -> None:
+    """Raises CheckpointError unless the tokens with these names are there."""
+    for key in keys:
+        if key not in named:
+            raise options.error(key, "a token")
 
 
 def check_vocabulary(

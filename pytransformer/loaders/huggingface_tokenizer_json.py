@@ -104,7 +104,11 @@ def _scored(path: Path, vocab: Sequence[Any]) -> tuple[list[str], list[float]]:
             raise CheckpointError(
                 f"{path}: {str(item)[:80]!r} in vocab should be a piece and its score"
             )
-    return [item[0] for item in vocab], [float(item[1]) for item in vocab]
+    try:
+        scores = [float(item[1]) for item in vocab]
+    except OverflowError:
+        raise CheckpointError(f"{path}: pieces without a finite score") from None
+    return [item[0] for item in vocab], scores
 
 
 def _character_map(path: Path, normalizer: Any) -> bytes:
@@ -122,7 +126,10 @@ def _character_map(path: Path, normalizer: Any) -> bytes:
 def _added_tokens(path: Path, tokens: Any) -> list[dict[str, Any]]:
     tokens = [] if tokens is None else tokens
     if not isinstance(tokens, list) or not all(
-        isinstance(token, dict) and type(token.get("id")) is int and token["id"] >= 0
+        isinstance(token, dict)
+        and isinstance(token.get("content"), str)
+        and type(token.get("id")) is int
+        and token["id"] >= 0
         for token in tokens
     ):
         raise CheckpointError(f"{path}: added_tokens should be a list of tokens with their ids")

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from pytransformer.errors import UnsupportedModelError
 from pytransformer.model_spec import TokenizerSpec
+from pytransformer.words import Word
 
 __all__ = ["Tokenizer", "create"]
 
@@ -34,6 +35,12 @@ class Tokenizer(Protocol):
     def source_ids(self, tokens: Sequence[str]) -> list[int]:
         """Ids of source tokens, unknown ones as <unk>, and of the end token if it is not last."""
 
+    def closing(self, ids: Sequence[int]) -> list[int]:
+        """What closes a source: the tokens at its end, or those that it lacks; none in some models.
+
+        That is the end token, or with it the source's language.
+        """
+
     def target_ids(self, tokens: Sequence[str]) -> list[int]:
         """Ids of target tokens, unknown ones as <unk>; adds no end token."""
 
@@ -48,6 +55,18 @@ class Tokenizer(Protocol):
 
     def decode_tokens(self, tokens: Sequence[str]) -> str:
         """The text of target tokens, none of them special; others than the vocabulary's too."""
+
+    def continues_word(self, token: str) -> bool:
+        """Whether a target token goes on with the word that stands before it.
+
+        So begins a letter or a digit without a space before it, but for scripts without spaces.
+        """
+
+    def words(self, tokens: Sequence[str]) -> list[Word]:
+        """The words of source or target tokens: what stands between spaces, punctuation included.
+
+        Special tokens, those of languages among them, are part of none.
+        """
 
     def forced_bos_id(self, tgt_lang: str | None) -> int | None:
         """The token that translations into a language must begin with, if the language says so.

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pytransformer.errors import CheckpointError
+from pytransformer.words import continues_word
 
+_UNDERLINE = "▁"
 _CONTINUES = "@@"  # ends a token that goes on in the next one
 _END_OF_WORD = "</w>"
 _CACHED_WORDS = 1 << 16
@@ -23,6 +25,12 @@ class Cutter(Protocol):
     def join(self, tokens: Sequence[str]) -> str:
         """The text of tokens."""
 
+    def begins_word(self, token: str, before: str) -> bool:
+        """Whether a token is the first one of a word, behind another token."""
+
+    def continues_word(self, token: str) -> bool:
+        """See :class:`pytransformer.tokenizers.Tokenizer`."""
+
 
 class Words:
     """Tokens are what stands between white space."""
@@ -32,6 +40,12 @@ class Words:
 
     def join(self, tokens: Sequence[str]) -> str:
         return " ".join(tokens)
+
+    def begins_word(self, token: str, before: str) -> bool:
+        return True
+
+    def continues_word(self, token: str) -> bool:
+        return False
 
 
 class MergedPairs:
@@ -66,6 +80,12 @@ class MergedPairs:
 
     def join(self, tokens: Sequence[str]) -> str:
         return (" ".join(tokens) + " ").replace(_CONTINUES + " ", "").rstrip()
+
+    def begins_word(self, token: str, before: str) -> bool:
+        return not before.endswith(_CONTINUES)
+
+    def continues_word(self, token: str) -> bool:
+        return False  # a token says whether it ends its word, not whether it begins one
 
     def _merge(self, word: str) -> tuple[str, ...]:
         """The tokens of a word: the best pair of neighbours is merged everywhere, then the next."""
@@ -110,3 +130,11 @@ class Pieces:
     def join(self, tokens: Sequence[str]) -> str:
         text: str = self._processor.decode_pieces(list(tokens))
         return text
+
+    @staticmethod
+    def begins_word(token: str, before: str) -> bool:
+        return token.startswith(_UNDERLINE)
+
+    @staticmethod
+    def continues_word(token: str) -> bool:
+        return continues_word(token)

@@ -12,6 +12,7 @@ from pytransformer.errors import CheckpointError, OptionError
 from pytransformer.model_spec import TokenizerSpec
 from pytransformer.tokenizers.languages import Languages
 from pytransformer.tokenizers.parts import checked_text
+from pytransformer.words import Word
 
 # Places in a frame; what else stands before and behind the text is named by tokens.
 TEXT, SOURCE, TARGET = "$text", "$source", "$target"
@@ -123,10 +124,7 @@ class FramedTokenizer:
         return ids if ids[-len(closing) :] == closing else ids + closing
 
     def closing(self, ids: Sequence[int]) -> list[int]:
-        """The tokens that close a source: those at its end, or else those that it lacks.
-
-        Where the source's language is named behind the end token, they depend on the source.
-        """
+        # Where the source's language is named behind the end token, they depend on the source.
         id_of = self._source.id_of
         if SOURCE not in self._behind:
             return list(map(id_of, self._behind))
@@ -156,12 +154,15 @@ class FramedTokenizer:
     def decoder_start_id(self, tgt_lang: str | None) -> int | None:
         return self._target_id(tgt_lang, "start_token")
 
-    def word_slices(self, tokens: Sequence[str]) -> list[slice]:
-        """The tokens of each word: of what stands between spaces, punctuation included.
+    def words(self, tokens: Sequence[str]) -> list[Word]:
+        """See :class:`pytransformer.tokenizers.Tokenizer`.
 
-        Special tokens, those of languages among them, are part of none. With Moses' rules, which
-        cut off punctuation, that is a word of its own.
+        With Moses' rules, which cut off punctuation, that is a word of its own.
         """
+        slices = self._word_slices(tokens)
+        return [Word(word, self.decode_tokens(tokens[word]).strip()) for word in slices]
+
+    def _word_slices(self, tokens: Sequence[str]) -> list[slice]:
         words: list[slice] = []
         start = None
         for place, token in enumerate(tokens):
@@ -176,10 +177,6 @@ class FramedTokenizer:
         return words if start is None else [*words, slice(start, len(tokens))]
 
     def continues_word(self, token: str) -> bool:
-        """Whether a target token goes on with the word that stands before it.
-
-        So begins a letter or a digit without a space before it, but for scripts without spaces.
-        """
         return not self._target.is_special(token) and self._target.continues_word(token)
 
     def _target_id(self, tgt_lang: str | None, by: str) -> int | None:

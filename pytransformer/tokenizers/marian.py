@@ -9,26 +9,22 @@ joins the pieces of the translation, though the target's cuts target text.
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import sentencepiece
-
 from pytransformer.errors import CheckpointError, OptionError
+from pytransformer.tokenizers.added_tokens import AddedTokens
+from pytransformer.tokenizers.clean_up import clean_up
+from pytransformer.tokenizers.marked_words import MarkedWords
+from pytransformer.tokenizers.parts import checked_text, sentencepiece_model, token_list
 
 _PREFIX = re.compile(r">>(.+?)<<", re.DOTALL)
 _UNDERLINE = "▁"
 _SEVERAL = "mul"  # ISO 639-2: "multiple languages"
-# transformers' clean_up_tokenization, in its order.
-_CLEAN_UP = (
-    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"),
-    (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
-)  # fmt: skip
 
 
-class MarianTokenizer:
+class MarianTokenizer(MarkedWords):
     """See :class:`pytransformer.tokenizers.Tokenizer`."""
 
     def __init__(self, settings: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
@@ -41,27 +37,30 @@ class MarianTokenizer:
 
     def _read(self, settings: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
         separate = settings["separate_vocabs"]
-        self._source_pieces = _sentencepiece(files, "source.spm")
+        self._source_pieces = sentencepiece_model(files["source.spm"], "source.spm")
         self._target_pieces = (
-            _sentencepiece(files, "target.spm") if separate else self._source_pieces
+            sentencepiece_model(files["target.spm"], "target.spm")
+            if separate
+            else self._source_pieces
         )
-        self._target_file = {"target.spm": files["target.spm"]}
+        self._target_file = files["target.spm"]
         self._separate = separate
-        added = {token["content"]: token for token in settings["added_tokens"]}
+        added = settings["added_tokens"]
         self._languages = tuple(settings["prefix_languages"])
-        source = _token_list(files, "source_vocabulary.json")
+        source = token_list(files["source_vocabulary.json"], "source_vocabulary.json")
         # With two vocabularies a token may have another id on the target side, or none.
-        target = _token_list(files, "target_vocabulary.json") if separate else source
+        target = source
+        if separate:
+            target = token_list(files["target_vocabulary.json"], "target_vocabulary.json")
         self._source_ids = _ids(source)
         self._target_ids = _ids(target) if separate else self._source_ids
         self._source_tokens = source
         self._target_tokens = target
-        special = [content for content, token in added.items() if token["special"]]
+        special = [token["content"] for token in added if token["special"]]
         self._special_ids = {
             self._target_ids[content] for content in special if content in self._target_ids
         }
-        self._added = added
-        self._splitter = _splitter(added)
+        self._added = AddedTokens(added)
         self._end = settings["eos_token"]
         self._source_unknown = self._source_ids[settings["unk_token"]]
         self._target_unknown = self._target_ids[settings["unk_token"]]
@@ -85,11 +84,11 @@ class MarianTokenizer:
     def encode(
         self, text: str, *, src_lang: str | None = None, tgt_lang: str | None = None
     ) -> list[str]:
-        text = self._with_prefix(_checked_text(text), src_lang, tgt_lang)
+        text = self._with_prefix(checked_text(text), src_lang, tgt_lang)
         return self._tokens(text, self._source_pieces)
 
     def encode_target(self, text: str) -> list[str]:
-        return self._tokens(_checked_text(text), self._target_cutter)
+        return self._tokens(checked_text(text), self._target_cutter)
 
     def encode_ids(
         self, text: str, *, src_lang: str | None = None, tgt_lang: str | None = None
@@ -129,10 +128,7 @@ class MarianTokenizer:
     def decode_tokens(self, tokens: Sequence[str]) -> str:
         text: str = self._target_pieces.decode_pieces(list(tokens))
         text = text.replace(_UNDERLINE, " ").strip()
-        if self._clean_up:
-            for ugly, clean in _CLEAN_UP:
-                text = text.replace(ugly, clean)
-        return text
+        return clean_up(text) if self._clean_up else text
 
     def _with_prefix(self, text: str, src_lang: str | None, tgt_lang: str | None) -> str:
         if src_lang and any(_differ(src_lang, known) for known in self.source_languages):
@@ -149,57 +145,26 @@ class MarianTokenizer:
         given = _PREFIX.match(text)
         return text if given and given[1] in self._languages else f">>{language}<< {text}"
 
-    def _split(self, text: str) -> list[str]:
-        """Cuts out the added tokens, and strips spaces beside those that ask for it."""
-        segments = [segment for segment in self._splitter.split(text) if segment]
-        for i, segment in enumerate(segments):
-            token = self._added.get(segment)
-            if token is None:
-                continue
-            if token["rstrip"] and i + 1 < len(segments):
-                segments[i + 1] = segments[i + 1].lstrip()
-            if token["lstrip"] and i > 0:
-                segments[i - 1] = segments[i - 1].rstrip()
-        return [segment for segment in segments if segment]
-
     @functools.cached_property
     def _target_cutter(self) -> Any:
         """What cuts target text, made when it is first used: translation has no need of it."""
         if self._separate:
             return self._target_pieces
-        return _sentencepiece(self._target_file, "target.spm")
+        return sentencepiece_model(self._target_file, "target.spm")
 
     def _tokens(self, text: str, pieces: Any) -> list[str]:
-        segments = self._split(text)
-        return [token for segment in segments for token in self._segment_tokens(segment, pieces)]
-
-    def _segment_tokens(self, segment: str, pieces: Any) -> list[str]:
-        if segment in self._added:
-            return [segment]
-        found = segment.find("<<") if segment.startswith(">>") else -1
-        end = found + 2 if found >= 0 else 0
-        tokens: list[str] = pieces.encode(segment[end:], out_type=str)
-        return [segment[:end], *tokens] if end else tokens
+        tokens: list[str] = []
+        for part, is_token in self._added.cut(text):
+            tokens += [part] if is_token else _cut(part, pieces)
+        return tokens
 
 
-def _sentencepiece(files: Mapping[str, bytes], name: str) -> Any:
-    processor = sentencepiece.SentencePieceProcessor()
-    try:
-        processor.LoadFromSerializedProto(files[name])
-    except RuntimeError as error:
-        raise CheckpointError(f"{name} is not a sentencepiece model: {error}") from None
-    return processor
-
-
-def _token_list(files: Mapping[str, bytes], name: str) -> list[str | None]:
-    """Tokens in the order of their ids; None for an id without one."""
-    try:
-        tokens: list[str | None] = json.loads(files[name])
-    except ValueError as error:
-        raise CheckpointError(f"{name}: broken JSON: {error}") from None
-    if not isinstance(tokens, list):
-        raise CheckpointError(f"{name}: not a list of tokens")
-    return tokens
+def _cut(text: str, pieces: Any) -> list[str]:
+    """The pieces of a text, with a language that stands before it as one token."""
+    found = text.find("<<") if text.startswith(">>") else -1
+    end = found + 2 if found >= 0 else 0
+    tokens: list[str] = pieces.encode(text[end:], out_type=str)
+    return [text[:end], *tokens] if end else tokens
 
 
 def _token(token_id: int, tokens: Sequence[str | None], pieces: Any) -> str:
@@ -219,11 +184,6 @@ def _ids(tokens: Sequence[str | None]) -> dict[str, int]:
     return cast("dict[str, int]", ids)
 
 
-def _splitter(added: Mapping[str, Any]) -> re.Pattern[str]:
-    longest_first = sorted(added, key=len, reverse=True)
-    return re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
-
-
 def _named(language: str | None) -> tuple[str, ...]:
     return (language,) if language and language != _SEVERAL else ()
 
@@ -239,16 +199,3 @@ def _differ(language: str, known: str) -> bool:
     (pt_BR) or a group to which it belongs (roa, mul).
     """
     return len(language) == len(known) == 2 and language != known
-
-
-def _checked_text(text: object) -> str:
-    if not isinstance(text, str):
-        raise TypeError(f"text must be str, not {type(text).__name__}")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        code = ord(text[error.start])
-        raise OptionError(
-            f"text is not valid Unicode: character {error.start} is the lone surrogate U+{code:04X}"
-        ) from None
-    return text

@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from pytransformer.errors import CheckpointError, OptionError
+from pytransformer.tokenizers.marked_words import MarkedWords
 from pytransformer.tokenizers.parts import checked_text, sentencepiece_model, token_list
 
 _LANGUAGE = re.compile(r">>([^<>\s]+)<<")
 
 
-class MarianVocabularyTokenizer:
+class MarianVocabularyTokenizer(MarkedWords):
     """See :class:`pytransformer.tokenizers.Tokenizer`.
 
     `settings` has for "source" and for "target" the names of files: "pieces" (a sentencepiece

@@ -8,10 +8,11 @@ from typing import Any
 
 from pytransformer.errors import CheckpointError, OptionError
 from pytransformer.tokenizers.language_prefixes import LanguagePrefixes
+from pytransformer.tokenizers.marked_words import MarkedWords
 from pytransformer.tokenizers.parts import checked_text
 
 
-class T5FamilyTokenizer(abc.ABC):
+class T5FamilyTokenizer(MarkedWords):
     """A tokenizer with one vocabulary for both sides, for models that are told what to do by text.
 
     Settings: `eos_token`; `added_tokens`, of which special ones have no place in texts;

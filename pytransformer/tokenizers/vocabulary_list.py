@@ -12,6 +12,7 @@ from typing import Any
 
 from pytransformer.errors import CheckpointError, OptionError
 from pytransformer.tokenizers.cutters import Cutter, MergedPairs, Pieces, Words
+from pytransformer.words import Word, continues_word, word_text
 
 _FILES = {"source": "source_vocabulary.json", "target": "target_vocabulary.json"}
 _CUTTERS: dict[str, Callable[[bytes], Cutter]] = {".spm": Pieces, ".bpe": MergedPairs}
@@ -82,6 +83,30 @@ class VocabularyListTokenizer:
         if self._add_end and ids[-1:] != [known.get(self._end)]:
             ids = ids + self._lookup("source", [self._end])
         return ids
+
+    def closing(self, ids: Sequence[int]) -> list[int]:
+        return self._lookup("source", [self._end]) if self._add_end else []
+
+    def continues_word(self, token: str) -> bool:
+        cutter = self._cutters.get("target")
+        return continues_word(token) if cutter is None else cutter.continues_word(token)
+
+    def words(self, tokens: Sequence[str]) -> list[Word]:
+        begins = self._cutters["target"].begins_word if self._cutters else Pieces.begins_word
+        special = {self._begin, self._end}
+        found: list[list[int]] = []
+        before = None
+        for place, token in enumerate(tokens):
+            if token not in special:
+                if before is None or begins(token, before):
+                    found.append([place, place])
+                found[-1][1] = place + 1
+            before = None if token in special else token
+        slices = [slice(*ends) for ends in found]
+        return [Word(word, self._joined(tokens[word])) for word in slices]
+
+    def _joined(self, tokens: Sequence[str]) -> str:
+        return self.decode_tokens(tokens).strip() if self._cutters else word_text(tokens)
 
     def target_ids(self, tokens: Sequence[str]) -> list[int]:
         return self._lookup("target", tokens)
