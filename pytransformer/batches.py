@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pytransformer.decoding import Decoding
 from pytransformer.errors import OptionError
@@ -17,7 +18,7 @@ from pytransformer.sentences import SentenceTranslator
 from pytransformer.stopped import stopped_after
 from pytransformer.streaming import ending
 
-T = TypeVar("T")
+Result = TypeVar("Result")
 
 Callback = Callable[[GenerationStepResult], bool]
 Prefixes = Iterable[Sentence | None]
@@ -46,8 +47,8 @@ class Group:
         self.pending.cancel()
 
 
-class TokenBatches:
-    """The doors of a translator that take tokens or ids and translate."""
+class TokenBatches(ABC, Generic[Result]):
+    """The doors of a translator or generator that take tokens or ids."""
 
     def __init__(self, sentences: SentenceTranslator) -> None:
         self.sentences = sentences
@@ -58,7 +59,7 @@ class TokenBatches:
         source: Iterable[Sentence],
         prefixes: Prefixes | None,
         arguments: Mapping[str, object],
-    ) -> list[TranslationResult]:
+    ) -> list[Result]:
         decoding = self.sentences.resolve(arguments)
         sources = self.source_ids(source)
         pending = self._submit(sources, self._prefixes(prefixes, len(sources)), decoding)
@@ -70,14 +71,14 @@ class TokenBatches:
         prefixes: Prefixes | None,
         arguments: Mapping[str, object],
         watcher: CompletionWatcher,
-    ) -> list[AsyncResult[TranslationResult]]:
+    ) -> list[AsyncResult[Result]]:
         decoding = self.sentences.resolve(arguments)
         sources = self.source_ids(source)
         targets = self._prefixes(prefixes, len(sources))
         # Before the first one is at work.
         self.sentences.check(sources, targets, decoding)
 
-        def begin(index: int) -> AsyncResult[TranslationResult]:
+        def begin(index: int) -> AsyncResult[Result]:
             ids = sources[index : index + 1]
             pending = self._submit(ids, targets[index : index + 1], decoding)
             return AsyncResult(
@@ -92,7 +93,7 @@ class TokenBatches:
         prefixes: Prefixes | None,
         callback: Callback,
         arguments: Mapping[str, object],
-    ) -> list[TranslationResult]:
+    ) -> list[Result]:
         if not callable(callback):
             raise TypeError(f"callback is {type(callback).__name__}, expected a function")
         decoding = self.sentences.resolve(arguments)
@@ -108,7 +109,13 @@ class TokenBatches:
         for index, tokens in stops.items():
             unscored = 0 if decoding.options.prefix_bias_beta > 0 else len(targets[index])
             found[index] = [
-                stopped_after(one, tokens, unscored, decoding.options.length_penalty)
+                stopped_after(
+                    one,
+                    tokens,
+                    unscored,
+                    decoding.options.length_penalty,
+                    counts_prefix=decoding.options.beam_rule == "ctranslate2",
+                )
                 for one in found[index]
             ]
         return self._results(sources, found, decoding)
@@ -133,7 +140,7 @@ class TokenBatches:
         prefixes: Prefixes | None,
         arguments: Mapping[str, Any],
         workers: int,
-    ) -> Iterator[TranslationResult]:
+    ) -> Iterator[Result]:
         decoding = self.sentences.resolve(arguments)
         check_sentences("source", source)
         if prefixes is not None:
@@ -179,13 +186,9 @@ class TokenBatches:
 
         return ending(steps(), pending.cancel)
 
+    @abstractmethod
     def source_ids(self, source: Iterable[Sentence], first: int = 0) -> list[list[int]]:
-        """Ids of sentences, with their end token; `first` is the number of the first of them."""
-        size = self._model.spec.encoder.vocab_size
-        return [
-            source_ids(f"source {i}", items, self._model.tokenizer, size)
-            for i, items in enumerate(sentence_list("source", source, first), first)
-        ]
+        """Ids of what the model reads first; `first` is the number of the first sentence."""
 
     def target_ids(
         self, name: str, sentences: Iterable[Sentence], first: int = 0
@@ -220,12 +223,15 @@ class TokenBatches:
         sources: Sequence[list[int]],
         found: Sequence[Sequence[Hypothesis]],
         decoding: Decoding,
-    ) -> list[TranslationResult]:
-        tokens_of = self._model.tokenizer.source_tokens
+    ) -> list[Result]:
         return [
-            self.sentences.result(hypotheses, decoding, functools.partial(tokens_of, ids))
+            self._result(ids, hypotheses, decoding)
             for ids, hypotheses in zip(sources, found, strict=True)
         ]
+
+    @abstractmethod
+    def _result(self, source: list[int], found: Sequence[Hypothesis], decoding: Decoding) -> Result:
+        """What comes of one sentence."""
 
     def _steps(
         self, pending: Pending, *, with_log_prob: bool
@@ -249,6 +255,24 @@ class TokenBatches:
                         is_last=event.last,
                     ),
                 )
+
+
+class TranslationBatches(TokenBatches[TranslationResult]):
+    """The doors of a translator."""
+
+    def source_ids(self, source: Iterable[Sentence], first: int = 0) -> list[list[int]]:
+        """Ids of sentences, with their end token; `first` is the number of the first of them."""
+        size = self._model.spec.encoder.vocab_size
+        return [
+            source_ids(f"source {i}", items, self._model.tokenizer, size)
+            for i, items in enumerate(sentence_list("source", source, first), first)
+        ]
+
+    def _result(
+        self, source: list[int], found: Sequence[Hypothesis], decoding: Decoding
+    ) -> TranslationResult:
+        tokens_of = self._model.tokenizer.source_tokens
+        return self.sentences.result(found, decoding, functools.partial(tokens_of, source))
 
 
 def stream(

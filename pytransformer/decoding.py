@@ -26,7 +26,7 @@ _PLAIN = frozenset((bool, int, float, str, type(None)))
 _Key: TypeAlias = tuple[object, ...]
 _MOST_RESOLVED = 64
 
-_BEAM_RULES = {"generate": 0, "marian": 1}
+_BEAM_RULES = {"generate": 0, "marian": 1, "ctranslate2": 2}
 _EARLY_STOPPING: dict[bool | str, int] = {False: 0, True: 1, "never": 2}
 
 
@@ -113,7 +113,8 @@ def resolve(arguments: Mapping[str, object], limits: DecodingLimits) -> Decoding
 # Fields of the engine's options that are called as ours and take our values as they are.
 _SAME = (
     "beam_size", "patience", "num_hypotheses", "length_penalty", "coverage_penalty",
-    "repetition_penalty", "no_repeat_ngram_size", "num_beam_groups", "diversity_penalty",
+    "repetition_penalty", "no_repeat_ngram_size", "renormalize_logits", "num_beam_groups",
+    "diversity_penalty",
     "max_decoding_length", "min_decoding_length", "max_length_factor", "prefix_bias_beta",
     "return_alternatives", "min_alternative_expansion_prob", "stop_loops", "sampling_topk",
     "sampling_topp", "sampling_temperature", "return_scores", "return_end_token",

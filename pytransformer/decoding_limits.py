@@ -29,6 +29,7 @@ class DecodingLimits:
     num_layers: int
     num_heads: int
     has_shortlist: bool = False
+    has_encoder: bool = True
 
     @functools.cached_property
     def defaults(self) -> Mapping[str, Any]:
@@ -49,6 +50,7 @@ def _defaults(limits: DecodingLimits) -> dict[str, Any]:
         "coverage_penalty": 0.0,
         "repetition_penalty": generation.repetition_penalty,
         "no_repeat_ngram_size": generation.no_repeat_ngram_size,
+        "renormalize_logits": generation.renormalize_logits,
         "num_beam_groups": 1,
         "diversity_penalty": 0.0,
         "early_stopping": generation.early_stopping,

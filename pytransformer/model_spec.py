@@ -16,6 +16,8 @@ Canonical tensor names (``side`` is ``encoder`` or ``decoder``; shapes as in a P
     encoder.vectors.weight                 [d_model, vector_size]  instead of an embedding
     output.weight                          [vocab_size, d_model]   unless the output is tied
     output.bias                            [vocab_size]            optional
+    pooler.{weight,bias}                   [pooler_size, d_model]  if an encoder's head has one
+    classifier.{weight,bias}               [labels, pooler_size or d_model]  likewise
 
 and in ``{side}.layers.{i}``::
 
@@ -68,6 +70,10 @@ DistanceKind = Literal["bias", "vectors", "rotary"]
 Autoregression = Literal["self_attention", "ssru", "average_attention"]
 Architecture = Literal["encoder_decoder", "encoder", "decoder"]
 BeamRule = Literal["generate", "marian"]
+Chances = Literal["softmax", "sigmoid", "none"]
+
+# The kind of a TokenizerSpec that describes a :class:`pytransformer.pictures.PictureReader`.
+PICTURES = "pictures"
 
 # As the start token of a decoder: an embedding of zeros.
 NO_TOKEN = -1
@@ -183,10 +189,26 @@ NO_STACK = StackSpec(
 
 
 @dataclass(frozen=True)
+class HeadSpec:
+    """What reads the first row of an encoder alone (BERT's [CLS], ViT's class token).
+
+    The pooler is a linear layer with an activation; a ``pooler_size`` of 0 means none. The
+    classifier has an output for each of ``labels`` (none means that there is no classifier) and
+    reads what the pooler gives, or the first row itself. ``chances`` says how its outputs become
+    probabilities; "none" are values of a regression.
+    """
+
+    pooler_size: int
+    pooler_activation: Activation
+    labels: tuple[str, ...]
+    chances: Chances
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """The architecture of a Transformer: encoder and decoder, or one of them alone.
 
-    The stack that an architecture lacks is ``NO_STACK``.
+    The stack that an architecture lacks is ``NO_STACK``; only an encoder alone has a ``head``.
     """
 
     encoder: StackSpec
@@ -194,6 +216,7 @@ class ModelSpec:
     shared_embedding: bool
     tied_output: bool
     architecture: Architecture = "encoder_decoder"
+    head: HeadSpec | None = _later(None)
 
 
 @dataclass(frozen=True)
@@ -201,7 +224,7 @@ class GenerationSpec:
     """What the checkpoint says of decoding; lengths count tokens without start and end token.
 
     ``beam_rule`` "marian" is Marian's beam search: each finished hypothesis leaves the search with
-    one beam less. ``max_length_factor`` is as the option of that name.
+    one beam less. ``max_length_factor`` and ``renormalize_logits`` are as the options of that name.
     """
 
     decoder_start_token_id: int
@@ -220,6 +243,17 @@ class GenerationSpec:
     suppress_sequences: tuple[tuple[int, ...], ...] = _later(())
     beam_rule: BeamRule = _later("generate")
     max_length_factor: float = _later(0.0)
+    renormalize_logits: bool = _later(False)
+
+
+# Of an encoder alone, which decodes nothing.
+NO_GENERATION = GenerationSpec(
+    decoder_start_token_id=0,
+    end_token_id=0,
+    forced_end_token_id=None,
+    suppress_token_ids=(),
+    max_decoding_length=1,
+)
 
 
 @dataclass(frozen=True)

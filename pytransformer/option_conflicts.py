@@ -23,10 +23,12 @@ def conflicts(
     """All contradictions; `given` names the options that are not the checkpoint's."""
     yield from _lengths(options, limits)
     yield from _beams(options, limits)
+    yield from _ctranslate2(options)
     yield from _counts(options)
     yield from _sampling(options)
     yield from _alternatives(options)
     yield from _model(options, limits)
+    yield from _source(options, limits)
     yield from _tokens(options, limits, tokens, given)
     yield from _phrases(options, tokens)
 
@@ -53,6 +55,21 @@ def _beams(options: TranslationOptions, limits: DecodingLimits) -> Iterator[Conf
     if options.diversity_penalty > 0 and groups == 1:
         text = "diversity_penalty needs num_beam_groups of 2 or more"
         yield {"diversity_penalty", "num_beam_groups"}, text
+    if options.diversity_penalty > 0 and options.renormalize_logits:
+        text = "renormalize_logits, which may be the checkpoint's, does not go with"
+        yield {"renormalize_logits", "diversity_penalty"}, f"{text} diversity_penalty"
+
+
+def _ctranslate2(options: TranslationOptions) -> Iterator[Conflict]:
+    """What CTranslate2's beam search has not, or does in a search of another kind."""
+    others = {
+        "num_beam_groups": options.num_beam_groups != 1,
+        "return_alternatives": options.return_alternatives,
+        "force_phrases": bool(options.force_phrases),
+    }
+    for name, is_set in others.items():
+        if is_set and options.beam_rule == "ctranslate2":
+            yield {"beam_rule", name}, f"beam_rule 'ctranslate2' does not go with {name}"
 
 
 def _counts(options: TranslationOptions) -> Iterator[Conflict]:
@@ -60,9 +77,10 @@ def _counts(options: TranslationOptions) -> Iterator[Conflict]:
     if options.return_alternatives or options.sampling_topk != 1:
         return
     count, groups = options.num_hypotheses, options.num_beam_groups
-    in_group = math.floor(options.beam_size // groups * options.patience + 0.5)
+    patience = 1.0 if options.beam_rule == "marian" else options.patience
+    in_group = math.floor(options.beam_size // groups * patience + 0.5)
     finished = groups * max(1, in_group)
-    if count > options.beam_size:
+    if count > options.beam_size and options.beam_rule != "ctranslate2":
         text = f"num_hypotheses is {count}, more than beam_size, {options.beam_size}"
         yield {"num_hypotheses", "beam_size"}, text
     elif count > finished:
@@ -115,6 +133,19 @@ def _model(options: TranslationOptions, limits: DecodingLimits) -> Iterator[Conf
     if options.use_vmap and not limits.has_shortlist:
         text = "use_vmap: this translator has no shortlist; open it with Translator(shortlist=...)"
         yield {"use_vmap"}, text
+
+
+# What concerns a source, or what comes between it and the first token.
+_OF_SOURCES = (
+    "coverage_penalty", "decoder_start_token_id", "max_length_factor", "max_input_length",
+    "prefix_bias_beta", "replace_unknowns", "return_attention",
+)  # fmt: skip
+
+
+def _source(options: TranslationOptions, limits: DecodingLimits) -> Iterator[Conflict]:
+    for name in _OF_SOURCES if not limits.has_encoder else ():
+        if getattr(options, name) != limits.defaults[name]:
+            yield {name}, f"{name} needs an encoder, and this model is a decoder alone"
 
 
 def _tokens(

@@ -68,6 +68,11 @@ class TranslationOptions:
         "no n-gram of so many tokens comes twice; 0 allows all",
         flags=("--no-repeat-ngram-size",),
     )
+    renormalize_logits: bool = option(
+        FLAG,
+        "normalise again what penalties and forbidden tokens leave of the probabilities",
+        flags=("--renormalize-logits",),
+    )
     num_beam_groups: int = option(
         Integer(1, MAX_BEAM_SIZE),
         "groups that share beam_size evenly and are searched one after another",
@@ -84,10 +89,11 @@ class TranslationOptions:
         "hypotheses, false when a better one is unlikely, never when none is possible",
         flags=("--early-stopping",),
     )
-    beam_rule: Literal["generate", "marian"] = option(
-        Choice(("generate", "marian")),
+    beam_rule: Literal["generate", "marian", "ctranslate2"] = option(
+        Choice(("generate", "marian", "ctranslate2")),
         "whose beam search: generate is Hugging Face's, where beam_size hypotheses go on however "
-        "many end; in marian's each one that ends leaves with its beam",
+        "many end; in marian's each one that ends leaves with its beam; ctranslate2's brings its "
+        "scores with it",
         flags=("--beam-rule",),
     )
     max_decoding_length: int = option(

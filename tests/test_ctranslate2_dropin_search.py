@@ -164,3 +164,18 @@ def test_coverage_is_the_same(model: Model) -> None:
         (expected,) = real.translate_batch([source], [prefix], **options)
         assert found.hypotheses == expected.hypotheses, options
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+
+
+def test_neighbours_change_nothing(model: Model) -> None:
+    rng = random.Random(5)
+    for _ in range(20):
+        sources, options = [random_source(rng) for _ in range(6)], random_options(rng)
+        prefixes = [random_prefix(rng) for _ in sources]
+        together = model.translator.translate_batch(
+            sources, prefixes, return_scores=True, **options
+        )
+        for source, prefix, found in zip(sources, prefixes, together, strict=True):
+            (alone,) = model.translator.translate_batch(
+                [source], [prefix], return_scores=True, **options
+            )
+            assert (found.hypotheses, found.scores) == (alone.hypotheses, alone.scores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import json
 import pickle
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 import torch
 from transformers import BertTokenizer, PreTrainedModel
 
+from bundled import GERMAN, bundled_model
 from huggingface_alone import close, corpus, make_bert
-from pytransformer import Encoder, EncoderOutput, InputLengthError, OptionError
+from pytransformer import Encoder, EncoderOutput, InputLengthError, OptionError, Translator
 
 SHAPES: dict[str, dict[str, Any]] = {
     "widths-45-61": {},
@@ -224,6 +226,26 @@ def test_asynchronous(pair: Pair) -> None:
     late = pair.encoder.encode_async(TEXTS)
     assert len(late.result().last_hidden_state) == len(TEXTS)
     assert late.done()
+
+
+def test_cancelled_encodings(pair: Pair) -> None:
+    """The worker goes on with what others ask for."""
+    pending = pair.encoder.encode_async(["dog " * 60] * 3000)
+    pending.cancel()
+    with pytest.raises(concurrent.futures.CancelledError):
+        pending.result()
+    assert pair.encoder.encode(TEXTS[0]).logits is not None
+
+
+def test_translators_encode_while_they_translate() -> None:
+    """In batches that both share."""
+    translator = Translator(bundled_model())
+    expected = translator.translate(GERMAN, tgt_lang="en")
+    states = [translator.encode(text, tgt_lang="en") for text in GERMAN]
+    pending = [translator.translate_async(GERMAN, tgt_lang="en") for _ in range(3)]
+    for text, alone in zip(GERMAN, states, strict=True):
+        assert np.array_equal(translator.encode(text, tgt_lang="en"), alone)
+    assert [one.result() for one in pending] == [expected] * 3
 
 
 def test_states_outlive_the_encoder(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 #include "decode/batch.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
+#include <stdexcept>
 #include <utility>
 
 namespace pytransformer::decode {
@@ -136,6 +138,13 @@ void Batch::finish_encoding(std::span<Ticket> group) {
     Encoding encoding;
     encoding.rows = static_cast<size_t>(lengths[i]);
     encoding.states = without_padding(states, first, lengths[i], spec.encoder.d_model);
+    first += lengths[i];
+    if (!std::ranges::all_of(encoding.states, [](float x) { return std::isfinite(x); })) {
+      const std::domain_error error("the model's output is not finite");
+      group[i].job->fail(std::make_exception_ptr(error));
+      group[i].job->cancel();
+      continue;
+    }
     if (head.pooled.data != nullptr) {
       encoding.pooled = without_padding(head.pooled, row, 1, spec.head->pooler_size);
     }
@@ -145,7 +154,6 @@ void Batch::finish_encoding(std::span<Ticket> group) {
     Hypothesis result;
     result.encoding = std::move(encoding);
     finished_.push_back({std::move(group[i]), {std::move(result)}});
-    first += lengths[i];
   }
 }
 

@@ -25,6 +25,7 @@ struct Beam {
   std::vector<AsideToken> aside;
   std::vector<int32_t> aside_ids;
   std::vector<float> aside_logits;
+  float others = 0;  // log-sum-exp of all logits but those, if scores are normalised again
 };
 
 // A possible next token of one beam.
@@ -45,6 +46,7 @@ struct Group {
   Translation finished;  // best first
   Random random;         // for sampling
   bool done = false;
+  bool best_ended = false;  // the best candidate of a step was finished
 };
 
 }  // namespace pytransformer::decode

@@ -17,6 +17,7 @@ float Search::normalised(float score, int32_t length) const {
 // How many finished hypotheses a group gathers (Kasai et al. 2022, "A Call for Clarity in Beam
 // Search: How It Works and When It Stops").
 size_t Search::capacity(const Group& group) const {
+  if (options_.beam_rule == BeamRule::marian) return static_cast<size_t>(group.beam_size);
   const double wanted =
       std::round(static_cast<double>(group.beam_size) * static_cast<double>(options_.patience));
   return wanted < 1 ? 1 : static_cast<size_t>(wanted);
@@ -43,7 +44,7 @@ void Search::finish(Group& group, const Candidate& candidate) {
   hypothesis.reason = end ? FinishReason::end : FinishReason::length;
   if (ends_in_loop(hypothesis.ids)) hypothesis.reason = FinishReason::loop;
   if (end && options_.return_end_token) hypothesis.ids.push_back(candidate.token);
-  hypothesis.score = normalised(candidate.score, scored_length()) + coverage(beam);
+  hypothesis.score = normalised(candidate.score, counted_length()) + coverage(beam);
   add_records(hypothesis, beam);
   enter(group, std::move(hypothesis));
 }
@@ -58,7 +59,7 @@ void Search::finish(Group& group, const Beam& beam, FinishReason reason) {
   if (ends_in_loop(hypothesis.ids)) hypothesis.reason = FinishReason::loop;
   if (forced) hypothesis.log_probs.push_back(0.0f);
   if (forced && options_.return_end_token) hypothesis.ids.push_back(options_.forced_end_token_id);
-  hypothesis.score = normalised(beam.score, scored_length() + (forced ? 1 : 0)) + coverage(beam);
+  hypothesis.score = normalised(beam.score, counted_length() + (forced ? 1 : 0)) + coverage(beam);
   add_records(hypothesis, beam);
   enter(group, std::move(hypothesis));
 }
@@ -73,7 +74,8 @@ void Search::enter(Group& group, Hypothesis hypothesis) const {
     return other.score < hypothesis.score;
   });
   finished.insert(place, std::move(hypothesis));
-  if (finished.size() > capacity(group)) finished.pop_back();
+  // CTranslate2 chooses among all that were finished.
+  if (!options_.as_ctranslate2() && finished.size() > capacity(group)) finished.pop_back();
 }
 
 // How much of the source the translation has looked at (Wu et al. 2016, "Google's Neural Machine
@@ -116,7 +118,8 @@ void Search::shorten(Hypothesis& hypothesis, size_t tokens) const {
       std::min(hypothesis.logits.size(), scored * static_cast<size_t>(decoder_.vocab_size)));
   hypothesis.reason = FinishReason::stop;
   const float sum = std::accumulate(hypothesis.log_probs.begin(), hypothesis.log_probs.end(), 0.0f);
-  hypothesis.score = scored == 0 ? 0.0f : normalised(sum, static_cast<int32_t>(scored));
+  const int32_t counted = static_cast<int32_t>(tokens) - uncounted_;
+  hypothesis.score = scored == 0 ? 0.0f : normalised(sum, counted);
 }
 
 // The step that gave a token is the one that read the token before it. A forced end token comes

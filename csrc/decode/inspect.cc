@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <span>
+#include <stdexcept>
 
 #include "decode/options.h"
 #include "nn/decoder.h"
@@ -21,8 +22,15 @@ class ForcedPass {
         encoder_(model, team_),
         decoder_(model, team_),
         self_(decoder_spec_, nn::cache_type(model.compute_type())) {
+    if (!model.spec().has_decoder()) throw std::invalid_argument("the model only encodes");
     check_target();
-    if (!model.spec().has_encoder()) return;
+    if (!model.spec().has_encoder()) {
+      if (!source.empty()) throw std::invalid_argument("source: the model has no encoder");
+      return;
+    }
+    if (model.spec().encoder.vector_size > 0) {
+      throw std::invalid_argument("source: the encoder reads vectors, not tokens");
+    }
     check_ids("source", source, model.spec().encoder);
     source_ = source;
     cross_.emplace(decoder_spec_, nn::cache_type(model.compute_type()),

@@ -10,6 +10,8 @@
 namespace pytransformer::decode {
 namespace {
 
+constexpr int32_t kMostBeams = 4096;
+
 // Gathers everything that is wrong, to be raised as one error.
 class Faults {
  public:
@@ -67,6 +69,23 @@ void check_tokens(const SearchOptions& options, Faults& faults) {
   }
 }
 
+// What goes together with a rule of beam search, or with normalising again.
+void check_rules(const SearchOptions& options, Faults& faults) {
+  const bool many = options.beam_size == 1 || options.return_alternatives;
+  double most = options.beam_size;
+  if (options.as_ctranslate2()) {
+    most = std::round(most * static_cast<double>(options.patience));
+  }
+  faults.between("num_hypotheses", options.num_hypotheses, 1,
+                 many ? kMostBeams : static_cast<int64_t>(std::clamp(most, 1.0, 1e9)));
+  faults.require(
+      !options.as_ctranslate2() || (options.num_beam_groups == 1 && !options.return_alternatives),
+      "CTranslate2's beam_rule goes neither with num_beam_groups nor with "
+      "return_alternatives");
+  faults.require(!options.renormalises() || options.diversity_penalty == 0,
+                 "renormalize_logits does not go with diversity_penalty");
+}
+
 // What the first of the model's stacks reads.
 void check_source(const std::string& what, const Request& request, const nn::StackSpec& stack) {
   if (stack.vector_size == 0) {
@@ -106,12 +125,8 @@ void validate(const SearchOptions& options, const nn::ModelSpec& model) {
   }
   const nn::StackSpec& decoder = model.decoder;
   constexpr float kMost = std::numeric_limits<float>::max();
-  constexpr int32_t kMostBeams = 4096;
   Faults faults(decoder.vocab_size);
   faults.between("beam_size", options.beam_size, 1, kMostBeams);
-  const bool many = options.beam_size == 1 || options.return_alternatives;
-  faults.between("num_hypotheses", options.num_hypotheses, 1,
-                 many ? kMostBeams : options.beam_size);
   faults.within("patience", options.patience, 0.0f, kMost);
   faults.within("length_penalty", options.length_penalty, -kMost, kMost);
   faults.within("coverage_penalty", options.coverage_penalty, 0.0f, kMost);
@@ -152,6 +167,7 @@ void validate(const SearchOptions& options, const nn::ModelSpec& model) {
   for (const int32_t head : options.attention_heads) {
     faults.between("attention_heads", head, 0, decoder.num_heads - 1);
   }
+  check_rules(options, faults);
   check_tokens(options, faults);
   faults.raise();
 }

@@ -17,10 +17,11 @@ enum class EarlyStopping : int32_t {
   never = 2,      // "never": no running beam can beat it at any length up to the limit
 };
 
-// Which candidates of a step a beam search looks at.
+// Whose beam search: which candidates of a step it looks at, and what else goes with that.
 enum class BeamRule : int32_t {
-  generate = 0,  // Hugging Face: enough that beam_size of them go on
-  marian = 1,    // Marian: one for each beam; a finished hypothesis leaves with its beam
+  generate = 0,     // Hugging Face: enough that beam_size of them go on
+  marian = 1,       // Marian: one for each beam; a finished hypothesis leaves with its beam
+  ctranslate2 = 2,  // CTranslate2: two for each beam; finished ones are ranked at the end
 };
 
 // docs/decoding.md says what each option means. Those named as in CTranslate2 or in Hugging Face
@@ -36,6 +37,7 @@ struct SearchOptions {
   float coverage_penalty = 0.0f;
   float repetition_penalty = 1.0f;
   int32_t no_repeat_ngram_size = 0;
+  bool renormalize_logits = false;  // what the rules leave is normalised again
   int32_t num_beam_groups = 1;
   float diversity_penalty = 0.0f;
   EarlyStopping early_stopping = EarlyStopping::heuristic;
@@ -71,6 +73,8 @@ struct SearchOptions {
   bool batch_by_tokens = false;  // max_batch_size counts source tokens, not sentences
 
   bool samples() const { return sampling_topk != 1; }
+  bool as_ctranslate2() const { return beam_rule == BeamRule::ctranslate2; }
+  bool renormalises() const { return renormalize_logits || as_ctranslate2(); }
 };
 
 // One sentence and what is asked of it alone.

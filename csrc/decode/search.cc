@@ -50,6 +50,8 @@ Search::Search(const TaskSetting& setting)
     unscored_ = prompt_;
     if (options_.forced_bos_token_id >= 0) forced_.push_back(options_.forced_bos_token_id);
   }
+  uncounted_ = options_.as_ctranslate2() ? prompt_ : unscored_;
+  renormalises_ = options_.renormalises() && needs_log_sum();
   set_limits(setting.model);
   root_.follows_prefix = biased && forced_.size() < prefix.size() &&
                          std::equal(forced_.begin(), forced_.end(), prefix.begin());
@@ -89,6 +91,12 @@ bool Search::draws_from_all() const {
 
 bool Search::records_coverage() const {
   return options_.coverage_penalty > 0 && decoder_.num_layers > 0;
+}
+
+// CTranslate2 looks at the layer and the heads whose attention it returns.
+int32_t Search::coverage_layer() const {
+  const auto last = static_cast<int32_t>(decoder_.num_layers - 1);
+  return options_.as_ctranslate2() ? options_.attention_layer : last;
 }
 
 bool Search::records_attention() const {
@@ -162,6 +170,7 @@ void Search::prepare_records(std::span<nn::StepRow> rows) {
     nn::StepRow& row = rows[beam.row];
     row.aside = beam.aside_ids;
     row.aside_logits = beam.aside_logits.data();
+    row.excludes_aside = renormalises_;
   };
   if (!started_) point(root_);
   for (Group& group : groups_) {
@@ -173,9 +182,9 @@ void Search::prepare_records(std::span<nn::StepRow> rows) {
     for (size_t i = silent_; i < rows.size(); ++i) rows[i].logits = logits_of(i);
   }
   if (!records_attention()) return;
-  const auto last = static_cast<int32_t>(decoder_.num_layers - 1);
-  tap_.first_layer = options_.return_attention ? options_.attention_layer : last;
-  tap_.layers = 1 + (records_coverage() ? last - tap_.first_layer : 0);
+  const int32_t covering = coverage_layer();
+  tap_.first_layer = options_.return_attention ? options_.attention_layer : covering;
+  tap_.layers = 1 + (records_coverage() ? covering - tap_.first_layer : 0);
   row_attention_.resize(static_cast<size_t>(tap_.layers * decoder_.num_heads) * rows.size() *
                         request_.source.size());
   tap_.cross = row_attention_.data();
@@ -193,13 +202,13 @@ void Search::keep_records(std::span<const float> log_sums) {
   if (!records_attention()) return;
   const std::vector<int32_t>& heads =
       options_.attention_heads.empty() ? all_heads_ : options_.attention_heads;
-  const auto last = static_cast<int32_t>(decoder_.num_layers - 1);
+  const std::vector<int32_t>& covering = options_.as_ctranslate2() ? heads : all_heads_;
   for (size_t row = 0; row < row_slots_.size(); ++row) {
     Trellis::Node& node = trellis_.node(row_slots_[row]);
     if (options_.return_attention) {
       keep_attention(options_.attention_layer, heads, row, node.attention);
     }
-    if (records_coverage()) keep_attention(last, all_heads_, row, node.coverage);
+    if (records_coverage()) keep_attention(coverage_layer(), covering, row, node.coverage);
   }
 }
 
@@ -225,8 +234,8 @@ std::vector<int32_t> Search::history(const Beam& beam) const {
 }
 
 void Search::advance(std::span<const kernels::TopK> candidates, std::span<const float> log_sums) {
-  keep_records(log_sums);
-  const StepResult result = {candidates, log_sums};
+  const StepResult result = {candidates, whole_sums(log_sums)};
+  keep_records(result.log_sums);
   if (!started_ && all_forced()) {
     finish_forced();
   } else if (!started_ && options_.return_alternatives) {

@@ -38,6 +38,12 @@ class Search : public Task {
     std::span<const float> log_sums;
   };
 
+  // What a logit loses before rules change it, and behind them.
+  struct Scale {
+    float before;
+    float behind;
+  };
+
   // search.cc: the way from the start token to the result.
   void set_limits(const nn::ModelSpec& model);
   void append_prefix(std::vector<nn::StepRow>& rows);
@@ -62,21 +68,25 @@ class Search : public Task {
 
   // selection.cc: one step of one group.
   void set_aside(Beam& beam);
+  std::span<const float> whole_sums(std::span<const float> log_sums);
   void advance_group(size_t index, const StepResult& result);
   void collect(const Group& group, const StepResult& result);
   size_t width(const Group& group) const;
   size_t considered(const Group& group) const;
   void collect_beam(const Group& group, size_t index, const StepResult& result);
   int32_t need_behind(const Beam& beam, int32_t token);
+  float penalised(float value) const;
+  Scale scale_of(const Beam& beam, float log_sum);
   Candidate candidate(const Beam& beam, int32_t token, float logit, bool repeated,
-                      float log_sum) const;
+                      const Scale& scale) const;
   void check_finite(const Beam& beam, const StepResult& result) const;
   void choose_by_chance(Group& group, const StepResult& result);
-  void weigh_all(const Beam& beam, float log_sum);
+  void weigh_all(const Beam& beam, const Scale& scale);
   void select(Group& group);
   void extend(const Beam& parent, const Candidate& candidate);
   void finish_at_limit(Group& group);
   void stop_loops(Group& group);
+  bool loses_place(size_t place) const;
   bool can_improve(const Group& group) const;
 
   // hypothesis.cc: what becomes of a beam that ends.
@@ -101,10 +111,11 @@ class Search : public Task {
   }
   bool records_coverage() const;
   bool records_attention() const;
+  int32_t coverage_layer() const;
   bool draws_from_all() const;
   float normalised(float score, int32_t length) const;
-  // Tokens of the step in progress that count for the score, the end token included.
-  int32_t scored_length() const { return length_ - unscored_; }
+  // Tokens of the step in progress that divide the score, the end token included.
+  int32_t counted_length() const { return length_ - uncounted_; }
 
   const SearchOptions& options_;
   const Request& request_;
@@ -112,11 +123,13 @@ class Search : public Task {
   TokenRules rules_;
   Phrases phrases_;
   int32_t phrases_need_;
-  bool single_;  // a group is one beam, whose continuations are compared by logits
+  bool renormalises_;  // and somebody wants to know
+  bool single_;        // a group is one beam, whose continuations are compared by logits
   Trellis trellis_;
   int32_t prompt_ = 0;           // tokens behind the start token that are no part of the result
   std::vector<int32_t> forced_;  // tokens behind the start token, these included
   int32_t unscored_ = 0;         // of these, those that do not count for the score
+  int32_t uncounted_ = 0;        // and those that are not in the length that divides it
   int32_t limit_;                // most tokens of a hypothesis
   int32_t least_;                // so many must come before an end token
   int32_t length_ = 0;           // of a hypothesis that ends with the step in progress
@@ -131,6 +144,8 @@ class Search : public Task {
   std::vector<Beam> next_beams_;
   Sampler sampler_;
   std::vector<int32_t> wanted_;
+  std::vector<float> left_;                // what the rules leave of a row, for its sum
+  std::vector<float> log_sums_;            // of the rows of the step in progress
   std::vector<int32_t> chosen_by_groups_;  // in this step, by those that came before
   Phrases::Progress progress_;             // of the candidate that is looked at
 

@@ -48,6 +48,7 @@ struct StepRow {
   float* aside_logits;  // out: [aside]; -infinity for tokens that the shortlist lacks
   float* logits;        // out: [vocab_size] or null; -infinity as above
   bool is_silent;       // nobody asks what follows it; not all rows of a step may be so
+  bool excludes_aside;  // tokens that are set aside do not count in the row's log_sum
 };
 
 // What a step gives for each row that is not silent.
@@ -55,7 +56,7 @@ struct StepOutput {
   int32_t num_candidates;                 // in: how many of the best tokens are asked for
   bool want_log_sum;                      // in: whether log_sum is asked for
   std::vector<kernels::TopK> candidates;  // out: [rows]
-  std::vector<float> log_sum;             // out: [rows], log of the sum of exp(logit)
+  std::vector<float> log_sum;  // out: [rows], log of the sum of exp(logit); -infinity: of none
 };
 
 class Decoder {
@@ -81,6 +82,7 @@ class Decoder {
     std::span<const int32_t> aside;  // those that may lie in tiles to come, and their logits
     float* aside_logits;
     float* logits;
+    bool excludes_aside;
 
     bool has_aside(const Tile& tile) const {
       return !aside.empty() && aside.front() <= tile.highest;

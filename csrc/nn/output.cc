@@ -122,7 +122,8 @@ void Decoder::start_rows(const Thread& thread, const StepOutput& output) {
                            candidate_ids_.data() + place * capacity, output.num_candidates, 0},
                           row.aside,
                           row.aside_logits,
-                          row.logits};
+                          row.logits,
+                          row.excludes_aside};
     ++place;
   }
 }
@@ -165,8 +166,8 @@ void Decoder::reduce_row(const kernels::Table& kernels, const Segment& segment, 
   const auto first_id = static_cast<int32_t>(tile.first);
   if (row.logits != nullptr) copy_logits(segment, tile, logits, row.logits);
   if (row.has_aside(tile)) {
-    // Tokens that are set aside count in the sum.
-    if (sum != nullptr) {
+    // Tokens that are set aside count in the sum, unless the row says otherwise.
+    if (sum != nullptr && !row.excludes_aside) {
       kernels.reduce_logits(logits, tile.columns, first_id, max, sum, nullptr);
       sum = nullptr;
     }

@@ -61,7 +61,7 @@ int32_t get_early_stopping(const SearchOptions& options) {
 }
 
 void set_beam_rule(SearchOptions& options, int32_t value) {
-  if (value < 0 || value > 1) throw std::invalid_argument("beam_rule must be 0 or 1");
+  if (value < 0 || value > 2) throw std::invalid_argument("beam_rule must be 0, 1 or 2");
   options.beam_rule = static_cast<decode::BeamRule>(value);
 }
 
@@ -96,6 +96,7 @@ void bind_requests(py::module_& module) {
       .PYTRANSFORMER_FIELD(coverage_penalty)
       .PYTRANSFORMER_FIELD(repetition_penalty)
       .PYTRANSFORMER_FIELD(no_repeat_ngram_size)
+      .PYTRANSFORMER_FIELD(renormalize_logits)
       .PYTRANSFORMER_FIELD(num_beam_groups)
       .PYTRANSFORMER_FIELD(diversity_penalty)
       .PYTRANSFORMER_FIELD(max_decoding_length)

@@ -43,7 +43,7 @@ class Outcomes:
     def translated(self, sentence: Sentence, found: Sequence[Hypothesis]) -> TranslationResult:
         """The result of a sentence, from the hypotheses that the engine found."""
         options = self._options
-        ranked = self._ranked(sentence, found)
+        ranked = self._ranked(found)
         ids = [self._without_end(one) for _, one in ranked]
         attention = [
             self._attention(sentence, one)[: len(ids[i])] for i, (_, one) in enumerate(ranked)
@@ -57,32 +57,14 @@ class Outcomes:
             else [],
         )
 
-    def _ranked(
-        self, sentence: Sentence, found: Sequence[Hypothesis]
-    ) -> list[tuple[float, Hypothesis]]:
+    def _ranked(self, found: Sequence[Hypothesis]) -> list[tuple[float, Hypothesis]]:
         """Hypotheses with their scores: best first, or alternatives by their first token."""
         if self._options.return_alternatives:
             least = math.log(max(self._options.min_alternative_expansion_prob, 1e-38))
-            share = self._log_share_of_the_allowed(sentence)
-            likely = [one for one in found if one.log_probs[0] - share >= least]
+            likely = [one for one in found if one.log_probs[0] >= least]
             likely.sort(key=lambda one: -one.log_probs[0])
-            return [(self._alternative_score(one) - share, one) for one in likely]
-        scored = [(self._score(sentence, one), one) for one in found]
-        scored.sort(key=lambda pair: -pair[0])
-        return scored[: self._options.num_hypotheses]
-
-    def _score(self, sentence: Sentence, found: Hypothesis) -> float:
-        """The engine's score, divided by the length with the prefix."""
-        prefix, length = self._unscored(sentence), len(found.log_probs)
-        if not prefix or not length:
-            return found.score
-        penalty = self._options.length_penalty
-        # What the attention adds is not divided.
-        coverage = 0.0
-        if self._options.coverage_penalty:
-            coverage = found.score - sum(found.log_probs) / length**penalty
-        share: float = (length / (length + prefix)) ** penalty
-        return (found.score - coverage) * share + coverage
+            return [(self._alternative_score(one), one) for one in likely]
+        return [(one.score, one) for one in found]
 
     def _alternative_score(self, found: Hypothesis) -> float:
         """That of the first token, plus that of what follows it."""
@@ -90,15 +72,6 @@ class Outcomes:
         if not rest:
             return first
         return float(first + sum(rest) / len(rest) ** self._options.length_penalty)
-
-    def _log_share_of_the_allowed(self, sentence: Sentence) -> float:
-        """Of the probability of all tokens behind the prefix, that of those that may come."""
-        read = [sentence.start_id, *sentence.prefix_ids]
-        logits = self._model.sentences.engine.logits(sentence.source_ids, read)[-1]
-        weights = np.exp(logits.astype(np.float64) - logits.max())
-        total = weights.sum()
-        weights[sorted({*self._ends, *self._decoding.search.suppress_token_ids})] = 0
-        return float(np.log(weights.sum() / total))
 
     def _without_end(self, found: Hypothesis) -> list[int]:
         ids = list(found.ids)

@@ -116,9 +116,6 @@ class Searches:
         )
         search = decoding.search
         search.stream = self._stream
-        if sentence.prefix_ids and search.beam_size > search.num_hypotheses:
-            # The engine's scores leave the prefix out; with it another one may be the best.
-            search.num_hypotheses = search.beam_size
         search.decoder_start_token_id = sentence.start_id
         if self._options.return_alternatives:
             # The token that alternatives differ in does not end them.
@@ -150,12 +147,15 @@ def _resolve(model: LoadedModel, options: TranslationOptions) -> Decoding:
     longest = options.max_decoding_length
     ours["max_decoding_length"] = longest if reach is None else min(longest, reach)
     ours["min_decoding_length"] = min(options.min_decoding_length, ours["max_decoding_length"])
-    # Without a penalty CTranslate2 goes on until no better hypothesis can come.
-    plain = options.length_penalty == 0 and options.coverage_penalty == 0
-    ours["early_stopping"] = "never" if plain else True
     if options.return_alternatives:
         prob = options.min_alternative_expansion_prob
         ours["min_alternative_expansion_prob"] = prob
+        ours["renormalize_logits"] = True
+        # Without a penalty CTranslate2 goes on until the best one ends.
+        plain = options.length_penalty == 0 and options.coverage_penalty == 0
+        ours["early_stopping"] = "never" if plain else True
+    else:
+        ours["beam_rule"] = "ctranslate2"
     ours["suppress_sequences"] = _suppressed(model, options)
     if options.end_token:
         ours["end_token"] = _ends(model, options.end_token)
@@ -164,8 +164,9 @@ def _resolve(model: LoadedModel, options: TranslationOptions) -> Decoding:
         ours["sampling_topp"] = options.sampling_topp
         ours["sampling_temperature"] = options.sampling_temperature
     conventions = model.conventions
-    if options.return_attention or options.replace_unknowns:
-        ours["return_attention"] = True
+    shows = options.return_attention or options.replace_unknowns
+    if shows or options.coverage_penalty:
+        ours["return_attention"] = shows
         ours["attention_layer"] = conventions.alignment_layer
         heads = min(conventions.alignment_heads, model.sentences.limits.num_heads)
         ours["attention_heads"] = tuple(range(heads))

@@ -150,7 +150,7 @@ class BatchTranslation:
         for place, tokens in stops.items():
             prefix = len(self._sentences[job.group[place]].prefix_ids)
             penalty = self._options.length_penalty
-            found[place] = stopped_after(found[place], tokens, prefix, penalty)
+            found[place] = stopped_after(found[place], tokens, prefix, penalty, counts_prefix=True)
         return found
 
     def _steps(

@@ -9,6 +9,7 @@ from typing import Any
 from pytransformer.errors import CheckpointError
 from pytransformer.loaders.huggingface_fast_tokens import FastTokens
 from pytransformer.loaders.huggingface_frame import Directory
+from pytransformer.loaders.huggingface_tokenizer import check_named
 from pytransformer.model_spec import TokenizerSpec
 from pytransformer.tokenizers.byt5 import byte_ids
 
@@ -34,6 +35,7 @@ def read_byt5(
         )
     extra_ids = options.integer("extra_ids", _EXTRA_IDS, maximum=2**16)
     tokens = FastTokens(directory.path, options, _NAMED, own, strips=True)
+    check_named(options, tokens.named, ("eos_token",))
     added = tokens.added([f"<extra_id_{i}>" for i in range(extra_ids)])
     settings = {
         "added_tokens": [token for token in added if token["id"] < size],

@@ -24,7 +24,7 @@ from pytransformer.loaders.huggingface_bart_tokenizer import read_library
 from pytransformer.loaders.huggingface_byt5_tokenizer import read_byt5
 from pytransformer.loaders.huggingface_fast_tokens import FastTokens
 from pytransformer.loaders.huggingface_frame import Directory
-from pytransformer.loaders.huggingface_tokenizer import json_bytes
+from pytransformer.loaders.huggingface_tokenizer import check_named, json_bytes
 from pytransformer.loaders.huggingface_unigram import (
     UnigramFile,
     from_sentencepiece,
@@ -83,6 +83,7 @@ def _of_pieces(
             f"{file.path}: has {len(file.pieces)} pieces, but there are {size} embeddings"
         )
     tokens = FastTokens(directory.path, options, _DEFAULTS, file)
+    check_named(options, tokens.named, ("eos_token",))
     added = [
         _as_shown(token, file.character_map)
         for token in tokens.added(sentinels)
