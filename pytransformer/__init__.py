@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 try:
     from pytransformer import _native  # noqa: F401
 except ImportError as error:
@@ -32,6 +34,7 @@ from pytransformer.options import TranslationOptions
 from pytransformer.pending import AsyncResult
 from pytransformer.results import (
     ExecutionStats,
+    GenerationResult,
     GenerationStepResult,
     ScoredText,
     ScoringResult,
@@ -40,6 +43,9 @@ from pytransformer.results import (
 from pytransformer.translator import Translator
 
 if TYPE_CHECKING:
+    from pytransformer.encoder import Encoder
+    from pytransformer.encoder_results import EncoderOutput
+    from pytransformer.generator import Generator
     from pytransformer.pipelines import pipeline
 
 __version__ = "0.1.0"
@@ -54,8 +60,12 @@ __all__ = [
     "AsyncTranslationResult",
     "CheckpointError",
     "DecodingError",
+    "Encoder",
+    "EncoderOutput",
     "ExecutionStats",
+    "GenerationResult",
     "GenerationStepResult",
+    "Generator",
     "InputLengthError",
     "OptionError",
     "PytransformerError",
@@ -70,10 +80,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """What few programs need is imported when it is first used."""
-    if name == "pipeline":
-        from pytransformer.pipelines import pipeline
+# What few programs need is imported when it is first used: names by their modules.
+_LATER = {
+    "Encoder": "encoder",
+    "EncoderOutput": "encoder_results",
+    "Generator": "generator",
+    "pipeline": "pipelines",
+}
 
-        return pipeline
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(importlib.import_module(f"pytransformer.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

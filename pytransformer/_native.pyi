@@ -61,7 +61,9 @@ class Request:
 
     source: ids with the end token. target: a prefix of the translation, or what is to be scored.
     force_words: phrases that must come as well, and behind which none of `continuations` may stand
-    at once. allowed: the only tokens that may be generated. seed: of sampling.
+    at once. allowed: the only tokens that may be generated. seed: of sampling. segments: the types
+    of the source's tokens, where the model tells several apart. A decoder alone reads the source
+    before it generates.
     """
 
     def __init__(
@@ -73,7 +75,11 @@ class Request:
         seed: int = 0,
         force_words: Sequence[Sequence[int]] = (),
         continuations: TokenList | None = None,
+        segments: Sequence[int] = (),
     ) -> None: ...
+    @staticmethod
+    def of_vectors(vectors: npt.NDArray[np.float32]) -> Request:
+        """A source [length, vector_size] for an encoder that reads vectors; copied."""
 
 class SearchOptions:
     """Options of one search; lengths count tokens without start and end token."""
@@ -84,6 +90,7 @@ class SearchOptions:
     def __init__(self, other: SearchOptions) -> None:
         """A copy."""
 
+    encode: bool
     score_targets: bool
     beam_size: int
     num_hypotheses: int
@@ -92,10 +99,11 @@ class SearchOptions:
     coverage_penalty: float
     repetition_penalty: float
     no_repeat_ngram_size: int
+    renormalize_logits: bool
     num_beam_groups: int
     diversity_penalty: float
     early_stopping: int  # 0 false, 1 true, 2 "never"
-    beam_rule: int  # 0 "generate", 1 "marian"
+    beam_rule: int  # 0 "generate", 1 "marian", 2 "ctranslate2"
     max_decoding_length: int
     min_decoding_length: int
     max_length_factor: float
@@ -142,6 +150,19 @@ class Hypothesis:
     @property
     def logits(self) -> npt.NDArray[np.float32] | None:
         """[log_probs, vocabulary], if asked for: log-probabilities."""
+
+    # Of a job that only encodes, which gives one such result for each source. No array is copied.
+    @property
+    def states(self) -> npt.NDArray[np.float32] | None:
+        """[length, d_model]."""
+
+    @property
+    def pooled(self) -> npt.NDArray[np.float32] | None:
+        """[pooler_size], if the model has a pooler."""
+
+    @property
+    def label_logits(self) -> npt.NDArray[np.float32] | None:
+        """[labels], if the model classifies."""
 
 class TokenEvent:
     """A token of a running search that nothing can change any more."""
@@ -215,8 +236,97 @@ class Engine:
         """Attention under a given target (start token included), each [layers, heads, ...]:
         encoder [source, source], decoder [target, target], cross [target, source]."""
 
-class Kernels:
-    """The kernels of one instruction set, for tests and benchmarks; float32 arrays in and out."""
+class LayerKernels:
+    """The kernels of layers on one instruction set, for tests; float32 arrays in and out."""
+
+    def __init__(self, isa: str) -> None: ...
+    def layer_norm(
+        self,
+        x: npt.NDArray[np.float32],
+        weight: npt.NDArray[np.float32],
+        bias: npt.NDArray[np.float32],
+        epsilon: float,
+        kind: str = "layer",
+    ) -> npt.NDArray[np.float32]: ...
+    def attention(
+        self,
+        query: npt.NDArray[np.float32],
+        key: npt.NDArray[np.float32],
+        value: npt.NDArray[np.float32],
+        scale: float,
+        cache_type: str = "float32",
+        weights: npt.NDArray[np.float32] | None = None,
+        bias: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """softmax(query key^T scale) value; [m, d], [n, d], [n, d] -> [m, d], d % 16 == 0.
+
+        cache_type: in which numbers keys and values are kept, float32 or bfloat16.
+        weights: where the softmax goes, [m, n].
+        """
+
+    def attention_cached(
+        self,
+        query: npt.NDArray[np.float32],
+        key: npt.NDArray[np.float32],
+        value: npt.NDArray[np.float32],
+        slots: npt.NDArray[np.int32],
+        scale: float,
+        cache_type: str = "float32",
+        weights: npt.NDArray[np.float32] | None = None,
+        bias: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """One query [d] over the rows `slots` of key and value [capacity, d], in that order.
+
+        weights: where the softmax goes, [slots].
+        """
+
+    def distance_scores(
+        self,
+        query: npt.NDArray[np.float32],
+        vectors: npt.NDArray[np.float32],
+        keys: int,
+        position: int,
+        scale: float,
+    ) -> npt.NDArray[np.float32]:
+        """Scores [keys]; vectors [2 * most + 1, dim], the middle one of distance 0."""
+
+    def distance_values(
+        self, weights: npt.NDArray[np.float32], vectors: npt.NDArray[np.float32], position: int
+    ) -> npt.NDArray[np.float32]:
+        """The weighted sum [dim] of the vectors of distances; weights [keys]."""
+
+    def rotate(
+        self,
+        x: npt.NDArray[np.float32],
+        cosines: npt.NDArray[np.float32],
+        sines: npt.NDArray[np.float32],
+    ) -> npt.NDArray[np.float32]:
+        """Heads [heads, dim], the first numbers of each turned against the next; [half] angles."""
+
+    def recur(
+        self,
+        input: npt.NDArray[np.float32],
+        forget: npt.NDArray[np.float32],
+        previous: npt.NDArray[np.float32] | None = None,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """State and output of a step of the simpler simple recurrent unit."""
+
+    def running_mean(
+        self, x: npt.NDArray[np.float32], previous: npt.NDArray[np.float32] | None, steps: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """The total so far and its mean."""
+
+    def mix(
+        self,
+        gate: npt.NDArray[np.float32],
+        y: npt.NDArray[np.float32],
+        other_gate: npt.NDArray[np.float32],
+        other: npt.NDArray[np.float32],
+    ) -> npt.NDArray[np.float32]:
+        """sigmoid(gate) * y + sigmoid(other_gate) * other."""
+
+class Kernels(LayerKernels):
+    """All kernels of one instruction set."""
 
     def __init__(self, isa: str) -> None: ...
     @property
@@ -232,13 +342,6 @@ class Kernels:
     def softmax(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Rows [rows, columns]."""
 
-    def layer_norm(
-        self,
-        x: npt.NDArray[np.float32],
-        weight: npt.NDArray[np.float32],
-        bias: npt.NDArray[np.float32],
-        epsilon: float,
-    ) -> npt.NDArray[np.float32]: ...
     def gemm(
         self,
         a: npt.NDArray[np.float32],
@@ -263,36 +366,6 @@ class Kernels:
         repeats: int,
     ) -> list[float]:
         """How long each of `repeats` products took, with conversion and packing of `a`."""
-
-    def attention(
-        self,
-        query: npt.NDArray[np.float32],
-        key: npt.NDArray[np.float32],
-        value: npt.NDArray[np.float32],
-        scale: float,
-        cache_type: str = "float32",
-        weights: npt.NDArray[np.float32] | None = None,
-    ) -> npt.NDArray[np.float32]:
-        """softmax(query key^T scale) value; [m, d], [n, d], [n, d] -> [m, d], d % 16 == 0.
-
-        cache_type: in which numbers keys and values are kept, float32 or bfloat16.
-        weights: where the softmax goes, [m, n].
-        """
-
-    def attention_cached(
-        self,
-        query: npt.NDArray[np.float32],
-        key: npt.NDArray[np.float32],
-        value: npt.NDArray[np.float32],
-        slots: npt.NDArray[np.int32],
-        scale: float,
-        cache_type: str = "float32",
-        weights: npt.NDArray[np.float32] | None = None,
-    ) -> npt.NDArray[np.float32]:
-        """One query [d] over the rows `slots` of key and value [capacity, d], in that order.
-
-        weights: where the softmax goes, [slots].
-        """
 
     def top_k(
         self, logits: npt.NDArray[np.float32], k: int

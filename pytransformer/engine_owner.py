@@ -4,95 +4,74 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytransformer import _native
-from pytransformer.batches import TokenBatches
-from pytransformer.decoding import DecodingLimits
-from pytransformer.model_files import OpenModel, open_model
-from pytransformer.model_spec import Checkpoint
+from pytransformer.model_files import open_model
+from pytransformer.model_spec import Architecture, Checkpoint
 from pytransformer.pending import CompletionWatcher
-from pytransformer.scoring import Scorer
-from pytransformer.sentences import SentenceTranslator
-from pytransformer.settings import TranslatorSettings, check_settings
+from pytransformer.settings import EngineSettings
 from pytransformer.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
-    from pytransformer.shortlist import LexicalShortlist
+    import numpy.typing as npt
+    from typing_extensions import Self
 
 
 class EngineOwner:
-    """What a translator is, before it translates."""
+    """What translators, generators and encoders have in common."""
+
+    # What the model must be.
+    _ARCHITECTURE: ClassVar[Architecture]
 
     def __init__(
-        self,
-        model: str | os.PathLike[str] | Checkpoint | None = None,
-        *,
-        compute_type: str = "default",
-        inter_threads: int = 1,
-        intra_threads: int = 0,
-        shortlist: str | os.PathLike[str] | None = None,
-        shortlist_first: int = 100,
-        shortlist_best: int = 100,
+        self, model: str | os.PathLike[str] | Checkpoint | None, settings: EngineSettings
     ) -> None:
-        """Opens a model.
-
-        Args:
-            model: path of a checkpoint in any format (docs/checkpoints.md) or of a native model
-                file, or what a loader has read; None is the model that the package carries.
-            compute_type: number format of the weights: "float32", "bfloat16", "int8" or "int4".
-                "default" is as stored (other floats count as float32), in which a native file is
-                mapped and shared with other processes; any other type is converted in memory.
-                "auto" is the fastest that costs at most 0.3 BLEU: int8, but what is stored as int4
-                stays so. CTranslate2's "int8_float32", "int8_float16" and "int8_bfloat16" mean
-                "int8".
-            inter_threads: how many workers translate in parallel; they share the weights.
-            intra_threads: threads of each worker; 0 shares out the cores that this process may use
-                (by its affinity and its container's quota).
-            shortlist: a lexical shortlist in one of Marian's forms (docs/shortlists.md). Only the
-                tokens that it names for a source can then be generated, which is faster.
-            shortlist_first: so many of the vocabulary's first tokens are always possible.
-            shortlist_best: so many translations of each source token are possible.
-
-        Raises:
-            CheckpointError: the model cannot be read; names the file and what would be right.
-            OptionError: an unknown compute type or an impossible number of threads.
-        """
-        self._settings = check_settings(
-            compute_type=compute_type,
-            inter_threads=inter_threads,
-            intra_threads=intra_threads,
-            shortlist_first=shortlist_first,
-            shortlist_best=shortlist_best,
-        )
-        self._shortlist = None if shortlist is None else os.path.abspath(os.fspath(shortlist))
-        # Where the process goes later must not change what a pickled translator opens.
+        self._settings = settings
+        # Where the process goes later must not change what a pickled owner opens.
         self._is_made = isinstance(model, Checkpoint)
         self._path = (
             None
             if model is None or isinstance(model, Checkpoint)
             else os.path.abspath(os.fspath(model))
         )
-        settings = self._settings
-        self._model = open_model(model, settings.compute_type)
+        self._model = open_model(model, settings.compute_type, self._ARCHITECTURE)
         cores_per_worker = _native.available_threads() // settings.inter_threads
         self._engine = _native.Engine(
             self._model.native,
             settings.inter_threads,
             settings.intra_threads or max(1, cores_per_worker),
         )
-        self._sentences = SentenceTranslator(
-            self._model, self._engine, _open_shortlist(self._shortlist, self._model, settings)
-        )
-        self._batches = TokenBatches(self._sentences)
-        self._scorer = Scorer(self._batches)
         self._watcher = CompletionWatcher()
 
-    @property
-    def limits(self) -> DecodingLimits:
-        """What the model says about options: defaults and bounds."""
-        return self._sentences.limits
+    @classmethod
+    def from_state_dict(
+        cls,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, npt.NDArray[Any]],
+        *,
+        files: Mapping[str, bytes] | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Opens a model that is in memory.
+
+        Args:
+            config: what the model is: the contents of a Hugging Face config.json, or the
+                description of a PyTorch model (docs/checkpoints.md).
+            tensors: its weights by the names of its state dict, as arrays of floats.
+            files: its tokenizer's files by name, as they would lie beside it.
+            **settings: as for the constructor, such as `compute_type`.
+
+        Raises:
+            CheckpointError: config, tensors or files are incomplete or contradict each other.
+            UnsupportedModelError: the engine does not compute such a model.
+        """
+        from pytransformer.loaders.memory import load_from_memory
+
+        owner: Any = cls
+        opened: Self = owner(load_from_memory(config, tensors, files), **settings)
+        return opened
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -108,24 +87,6 @@ class EngineOwner:
     def family(self) -> str:
         """Family of the model, such as "marian"."""
         return self._model.family
-
-    @property
-    def source_languages(self) -> Sequence[str]:
-        """Languages that `src_lang` may name; empty where the model does not say."""
-        return self._model.tokenizer.source_languages
-
-    @property
-    def target_languages(self) -> Sequence[str]:
-        """Languages that `tgt_lang` may name; empty where the model does not say."""
-        return self._model.tokenizer.target_languages
-
-    def language_options(self, tgt_lang: str | None) -> dict[str, int]:
-        """The options, by name, that have translations come in a language.
-
-        For methods that take tokens; those that take text know it from their `tgt_lang`. Raises
-        OptionError for a language that the model does not know.
-        """
-        return self._sentences.language_options(tgt_lang)
 
     @property
     def num_parameters(self) -> int:
@@ -165,28 +126,13 @@ class EngineOwner:
                 "a model made in memory cannot be pickled; write it to a file by "
                 "pytransformer.native.write and open that"
             )
-        settings = {**dataclasses.asdict(self._settings), "shortlist": self._shortlist}
-        return _reopen, (type(self), self._path, settings)
+        return _reopen, (type(self), self._path, self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        """What opens the same model in the same way, besides its path."""
+        return dataclasses.asdict(self._settings)
 
 
-def _reopen(kind: type[EngineOwner], path: str | None, settings: dict[str, Any]) -> EngineOwner:
-    return kind(path, **settings)
-
-
-def _open_shortlist(
-    path: str | None, model: OpenModel, settings: TranslatorSettings
-) -> LexicalShortlist | None:
-    if path is None:
-        return None
-    from pytransformer.shortlist import LexicalShortlist
-
-    tokenizer = model.tokenizer
-    return LexicalShortlist.load(
-        path,
-        lambda token: tokenizer.source_ids([token])[0],
-        lambda token: tokenizer.target_ids([token])[0],
-        source_size=model.spec.encoder.vocab_size,
-        target_size=model.spec.decoder.vocab_size,
-        first=settings.shortlist_first,
-        best=settings.shortlist_best,
-    )
+def _reopen(kind: type[Any], path: str | None, arguments: dict[str, Any]) -> EngineOwner:
+    owner: EngineOwner = kind(path, **arguments)
+    return owner

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytransformer import _native
 from pytransformer.compute_types import resolve
 from pytransformer.decoding import DecodingLimits
-from pytransformer.errors import CheckpointError, PytransformerError
+from pytransformer.errors import (
+    CheckpointError,
+    OptionError,
+    PytransformerError,
+    UnsupportedModelError,
+)
 from pytransformer.model_spec import (
+    PICTURES,
+    Architecture,
     Checkpoint,
     GenerationSpec,
     ModelSpec,
@@ -20,6 +29,9 @@ from pytransformer.model_spec import (
 )
 from pytransformer.native_header import is_native, read_config
 from pytransformer.tokenizers import Tokenizer, create
+
+if TYPE_CHECKING:
+    from pytransformer.pictures import PictureReader
 
 BUNDLED_MODEL = Path(__file__).parent / "models" / "de-en" / "model.safetensors"
 
@@ -35,9 +47,23 @@ class OpenModel:
     generation: GenerationSpec
     tokenizer_spec: TokenizerSpec
 
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether it has a reader of pictures and no tokenizer."""
+        return self.tokenizer_spec.kind == PICTURES
+
+    @functools.cached_property
+    def pictures(self) -> PictureReader:
+        """What makes vectors of pictures."""
+        from pytransformer.pictures import PictureReader
+
+        return PictureReader(self.tokenizer_spec.settings)
+
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer, made when it is first used: mapping the weights is faster by far."""
+        if self.reads_pictures:
+            raise OptionError(f"{self.path}: this model reads pictures, and has no tokenizer")
         try:
             places = self.tokenizer_spec.settings["files"].items()
             files = {
@@ -47,23 +73,27 @@ class OpenModel:
             raise CheckpointError(
                 f"{self.path}: the tokenizer's files are not as listed: {error}"
             ) from None
-        return create(self.tokenizer_spec, files)
+        return _tokenizer(self.path, self.tokenizer_spec, files)
 
     def limits(self, *, has_shortlist: bool = False) -> DecodingLimits:
         """What this model says about the options of decoding."""
         target_length = _reach(self.spec.decoder.positions)
+        has_encoder = self.spec.architecture != "decoder"
+        # The start token takes the first position; the end token is never fed back.
+        longest = None if target_length is None else target_length - 1
         return DecodingLimits(
             generation=self.generation,
             vocab_size=self.spec.decoder.vocab_size,
-            max_source_length=_reach(self.spec.encoder.positions),
-            # The start token takes the first position; the end token is never fed back.
-            max_decoding_length=None if target_length is None else target_length - 1,
+            # A prompt leaves room for a token behind it.
+            max_source_length=_reach(self.spec.encoder.positions) if has_encoder else longest,
+            max_decoding_length=longest,
             target_id=self._target_id,
             text_ids=lambda text: self.tokenizer.target_ids(self.tokenizer.encode_target(text)),
             unknown_id=lambda: self.tokenizer.unknown_id,
             num_layers=self.spec.decoder.num_layers,
             num_heads=self.spec.decoder.num_heads,
             has_shortlist=has_shortlist,
+            has_encoder=has_encoder,
         )
 
     def _target_id(self, token: str) -> int | None:
@@ -73,11 +103,14 @@ class OpenModel:
 
 
 def open_model(
-    path: str | os.PathLike[str] | Checkpoint | None, compute_type: str = "default"
+    path: str | os.PathLike[str] | Checkpoint | None,
+    compute_type: str = "default",
+    architecture: Architecture | None = None,
 ) -> OpenModel:
     """Opens the checkpoint or native file at `path`, or the bundled model for None.
 
-    A checkpoint may also be given as its loader has read it.
+    A checkpoint may also be given as its loader has read it. Only a model of that `architecture` is
+    opened, unless it is None.
 
     A native file whose matrices have the compute type is mapped; of any other a converted image is
     made in memory.
@@ -95,18 +128,31 @@ def open_model(
             )
     name = "<memory>" if isinstance(path, Checkpoint) else os.fsdecode(path)
     try:
-        if isinstance(path, Checkpoint):
-            model = _build(path, name, compute_type)
-        elif is_native(name):
+        if not isinstance(path, Checkpoint) and is_native(name):
             model = _open_native(name, compute_type)
         else:
-            model = _build(read_checkpoint(name), name, compute_type)
+            checkpoint = path if isinstance(path, Checkpoint) else read_checkpoint(name)
+            _check_architecture(name, checkpoint.model.architecture, architecture)
+            model = _build(checkpoint, name, compute_type)
     except PytransformerError:
         raise
     except ValueError as error:
         raise CheckpointError(str(error)) from None
     family, spec, generation, tokenizer_spec = read_config(model.config)
+    _check_architecture(name, spec.architecture, architecture)
     return OpenModel(name, model, family, spec, generation, tokenizer_spec)
+
+
+_KINDS: dict[Architecture, str] = {
+    "encoder_decoder": "an encoder and a decoder, which translate; use pytransformer.Translator",
+    "encoder": "an encoder alone; use pytransformer.Encoder",
+    "decoder": "a decoder alone; use pytransformer.Generator",
+}
+
+
+def _check_architecture(name: str, found: Architecture, wanted: Architecture | None) -> None:
+    if wanted not in (None, found):
+        raise UnsupportedModelError(f"{name}: this is {_KINDS[found]}")
 
 
 # What converts needs NumPy and the loaders, whose imports take longer than to open a native file
@@ -138,8 +184,17 @@ def read_checkpoint(path: str) -> Checkpoint:
     from pytransformer import loaders
 
     checkpoint = loaders.load(path)
-    create(checkpoint.tokenizer, checkpoint.files)
+    if checkpoint.tokenizer.kind != PICTURES:
+        _tokenizer(path, checkpoint.tokenizer, checkpoint.files)
     return checkpoint
+
+
+def _tokenizer(path: str, spec: TokenizerSpec, files: Mapping[str, bytes]) -> Tokenizer:
+    """The tokenizer of the model at `path`; raises CheckpointError that names it."""
+    try:
+        return create(spec, files)
+    except CheckpointError as error:
+        raise type(error)(f"{path}: {error}") from None
 
 
 def _reach(positions: PositionSpec) -> int | None:

@@ -36,6 +36,7 @@ def entries(model: ModelSpec, tensors: Tensors) -> Iterator[Entry | Matrix]:
     if model.architecture != "decoder":
         yield from _stack(tensors, "encoder", model, encoder)
     if model.architecture == "encoder":
+        yield from _head(tensors, model)
         return
     yield from _stack(tensors, "decoder", model, decoder)
     if model.architecture == "encoder_decoder":
@@ -44,6 +45,15 @@ def entries(model: ModelSpec, tensors: Tensors) -> Iterator[Entry | Matrix]:
         yield _matrix(tensors, "output.weight", decoder.vocab_size, decoder.d_model)
     if "output.bias" in tensors:
         yield _vector(tensors, "output.bias", decoder.vocab_size)
+
+
+def _head(tensors: Tensors, model: ModelSpec) -> Iterator[Entry | Matrix]:
+    head, inputs = model.head, model.encoder.d_model
+    if head is not None and head.pooler_size:
+        yield from _linear(tensors, "pooler", head.pooler_size, inputs)
+        inputs = head.pooler_size
+    if head is not None and head.labels:
+        yield from _linear(tensors, "classifier", len(head.labels), inputs)
 
 
 def _stack(

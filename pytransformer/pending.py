@@ -86,6 +86,11 @@ class Pending:
             raise DecodingError(str(error)) from None
         return [list(next(found)) if content else self._nothing() for content in self._has_content]
 
+    def encodings(self) -> list[_native.Hypothesis]:
+        """What a job that only encodes has made of each source; waits. To be called once."""
+        self.check_process()
+        return [found[0] for found in self.job.result()] if self.job is not None else []
+
     def events(self) -> list[_native.TokenEvent]:
         """Waits for tokens that are certain; an empty list says that there will be no more."""
         return [] if self.job is None else self.job.events()

@@ -43,6 +43,24 @@ class TranslationResult:
 
 
 @dataclass(frozen=True)
+class GenerationResult(TranslationResult):
+    """What a model goes on with behind a prompt; of the prompt only what was asked for.
+
+    The same as a TranslationResult, also by CTranslate2's names.
+    """
+
+    @property
+    def sequences(self) -> list[list[str]]:
+        """The tokens of each hypothesis."""
+        return self.hypotheses
+
+    @property
+    def sequences_ids(self) -> list[list[int]]:
+        """Their ids."""
+        return self.ids
+
+
+@dataclass(frozen=True)
 class ScoredText:
     """One of several translations of a line, and its score (docs/decoding.md)."""
 

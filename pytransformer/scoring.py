@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from pytransformer.batches import Group, Item, TokenBatches, stream
 from pytransformer.decoding import Decoding
@@ -19,7 +20,7 @@ _OFFSET = Integer(0, 2**31 - 1)
 class Scorer:
     """The doors of a translator that score."""
 
-    def __init__(self, batches: TokenBatches) -> None:
+    def __init__(self, batches: TokenBatches[Any]) -> None:
         self._batches = batches
         self._sentences = batches.sentences
         self._tokenizer = batches.sentences.model.tokenizer

@@ -121,9 +121,13 @@ class SentenceTranslator:
         if not decoding.options.replace_unknowns or unknown not in found.ids:
             return tokens
         names = source()
+        tokenizer = self.model.tokenizer
+        read = found.attention.shape[1]
+        if len(names) > read:  # the model has read the first ones, and what closes a source
+            read -= len(tokenizer.closing([]))
+        read = min(read, len(names))
         # Special tokens are no names for anything.
-        read = min(found.attention.shape[1], len(names))
-        words = self.model.tokenizer.words(names[:read])
+        words = tokenizer.words(names[:read])
         places = [i for word in words for i in range(*word.pieces.indices(read))] or [0]
         attention = found.attention[:, places].argmax(axis=1)
         return [

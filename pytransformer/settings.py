@@ -1,8 +1,9 @@
-"""Settings of a translator as a whole."""
+"""Settings of translators, generators and encoders as a whole."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pytransformer.compute_types import COMPUTE_TYPE
 from pytransformer.errors import OptionError
@@ -14,8 +15,8 @@ _SHORTLIST = Integer(0, 2**31 - 1)
 
 
 @dataclass(frozen=True)
-class TranslatorSettings:
-    """Settings of a translator as a whole, with the rules that they keep."""
+class EngineSettings:
+    """Settings of any model, with the rules that they keep."""
 
     compute_type: str = option(
         COMPUTE_TYPE,
@@ -25,6 +26,12 @@ class TranslatorSettings:
     )
     inter_threads: int = option(Integer(1, _MAX_THREADS), "sentences translated in parallel")
     intra_threads: int = option(THREADS, "threads for each of them")
+
+
+@dataclass(frozen=True)
+class TranslatorSettings(EngineSettings):
+    """Settings of a translator."""
+
     shortlist_first: int = option(
         _SHORTLIST,
         "with a shortlist: so many of the vocabulary's first tokens are always possible",
@@ -40,9 +47,12 @@ class TranslatorSettings:
 SETTINGS = option_infos(TranslatorSettings)
 
 
-def check_settings(**arguments: object) -> TranslatorSettings:
-    """The settings; raises OptionError for all that is wrong with them."""
-    values, problems = check(SETTINGS, arguments)
+_Settings = TypeVar("_Settings", bound=EngineSettings)
+
+
+def check_settings(kind: type[_Settings], **arguments: object) -> _Settings:
+    """Settings of a kind; raises OptionError for all that is wrong with them."""
+    values, problems = check(option_infos(kind), arguments)
     if problems:
         raise OptionError("; ".join(problems))
-    return TranslatorSettings(**values)
+    return kind(**values)

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pytransformer import files
-from pytransformer.engine_owner import EngineOwner
 from pytransformer.errors import OptionError
 from pytransformer.glossary import GlossaryMode
 from pytransformer.inputs import InputLengthError, Sentence, check_unicode, text_list
@@ -22,18 +21,18 @@ from pytransformer.results import (
 from pytransformer.settings import SETTINGS, THREADS, TranslatorSettings
 from pytransformer.streaming import in_event_loop
 from pytransformer.texts import TextBatch, text_batch
+from pytransformer.translation_owner import TranslationOwner
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from typing_extensions import Self
 
     from pytransformer.attention import AttentionMaps
 
 __all__ = ["SETTINGS", "THREADS", "InputLengthError", "Translator", "TranslatorSettings"]
 
 
-class Translator(EngineOwner):
+class Translator(TranslationOwner):
     """Translates text with one model; its methods may be called from several threads at once.
 
     A sentence's translation does not depend on the sentences beside it, on the batch size or on
@@ -45,32 +44,6 @@ class Translator(EngineOwner):
         >>> translator.translate("Ein Hund läuft durch den Schnee.", tgt_lang="en")
         'A dog runs through the snow.'
     """
-
-    @classmethod
-    def from_state_dict(
-        cls,
-        config: Mapping[str, Any],
-        tensors: Mapping[str, npt.NDArray[Any]],
-        *,
-        files: Mapping[str, bytes] | None = None,
-        **settings: Any,
-    ) -> Self:
-        """A translator for a model in memory.
-
-        Args:
-            config: what the model is: the contents of a Hugging Face config.json, or the
-                description of a PyTorch model (docs/checkpoints.md).
-            tensors: its weights by the names of its state dict, as arrays of floats.
-            files: its tokenizer's files by name, as they would lie beside it.
-            **settings: as for the constructor, such as `compute_type`.
-
-        Raises:
-            CheckpointError: config, tensors or files are incomplete or contradict each other.
-            UnsupportedModelError: the engine does not compute such a model.
-        """
-        from pytransformer.loaders.memory import load_from_memory
-
-        return cls(load_from_memory(config, tensors, files), **settings)
 
     @overload
     def translate(self, text: str, **arguments: Any) -> str: ...

@@ -14,7 +14,14 @@ from checkpoints import MarianCheckpoint
 from native_images import config_of, config_text, image_of, stored_tensors
 from pytransformer import _native, loaders, native
 from pytransformer.errors import CheckpointError
-from pytransformer.model_spec import LATER, Checkpoint, GenerationSpec
+from pytransformer.model_spec import (
+    LATER,
+    Checkpoint,
+    GenerationSpec,
+    ModelSpec,
+    PositionSpec,
+    StackSpec,
+)
 from pytransformer.native_header import read_config
 
 
@@ -75,20 +82,35 @@ def test_config_lacks_a_key_or_has_a_wrong_type(image: np.ndarray) -> None:
             read_config(changed_at(config, path, [{}]))
 
 
-def later_keys() -> set[tuple[str, str]]:
+DESCRIBED = {
+    ("generation",): GenerationSpec,
+    ("model",): ModelSpec,
+    ("model", "encoder"): StackSpec,
+    ("model", "decoder"): StackSpec,
+    ("model", "encoder", "positions"): PositionSpec,
+    ("model", "decoder", "positions"): PositionSpec,
+}
+
+
+def later_keys() -> set[tuple[str, ...]]:
     """Those that the first files of this format lack."""
-    fields = dataclasses.fields(GenerationSpec)
-    return {("generation", field.name) for field in fields if field.metadata == LATER}
+    return {
+        (*path, field.name)
+        for path, kind in DESCRIBED.items()
+        for field in dataclasses.fields(kind)
+        if field.metadata == LATER
+    }
 
 
 def test_files_from_before_a_key_existed_mean_its_default(
     image: np.ndarray, checkpoint: Checkpoint
 ) -> None:
     config = config_of(image)
+    assert len(later_keys()) >= 25
     for path in later_keys():
-        config["generation"].pop(path[-1])
-    assert len(later_keys()) == 5
-    generation = read_config(json.dumps(config))[2]
+        config = json.loads(changed_at(config, path, None))
+    _, model, generation, _ = read_config(json.dumps(config))
+    assert model == checkpoint.model
     assert generation == checkpoint.generation
     assert generation.more_end_token_ids == generation.suppress_sequences == ()
     assert generation.forced_bos_token_id is None
@@ -96,7 +118,7 @@ def test_files_from_before_a_key_existed_mean_its_default(
     assert generation.no_repeat_ngram_size == 0
     old = image_of(json.dumps(config), stored_tensors(image))
     text = json.loads(_native.Model.from_buffer(old, "old").config)
-    assert later_keys().isdisjoint(("generation", key) for key in text["generation"])
+    assert later_keys().isdisjoint(paths_in(text))
 
 
 def test_keys_that_came_later_survive_a_file(checkpoint: Checkpoint) -> None:

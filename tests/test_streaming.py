@@ -15,7 +15,7 @@ from bundled import GERMAN, bundled_model
 from checkpoints import MarianCheckpoint
 from pytransformer import InputLengthError, OptionError, Translator
 from pytransformer.streaming import LineStream
-from pytransformer.tokenizers.marian import _CLEAN_UP
+from pytransformer.tokenizers.clean_up import clean_up
 
 TEXTS = [
     *GERMAN[:4],
@@ -248,9 +248,7 @@ class TestLineStream:
         def decode(ids: Sequence[int]) -> str:
             text = b"".join(PARTS[token] for token in ids).decode("utf-8", "replace")
             text = text.replace("▁", " ").strip().replace("\n", " ")
-            for ugly, tidy in _CLEAN_UP if clean else ():
-                text = text.replace(ugly, tidy)
-            return text
+            return clean_up(text) if clean else text
 
         ids = [token for token, _ in pairs]
         assert "".join(pieces_of(decode, ids, [cut for _, cut in pairs])) == decode(ids)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pytransformer.errors import CheckpointError, OptionError, UnsupportedModelError
 from pytransformer.tokenizers.clean_up import clean_up
+from pytransformer.tokenizers.library_growth import check_growth
 from pytransformer.words import continues_word
 
 # What stands for the space in front of a word, by the library's name of what joins pieces.
@@ -28,13 +30,11 @@ class LibraryPieces:
                 "this model's tokenizer needs the package tokenizers: "
                 "pip install 'pytransformer[tokenizers]'"
             ) from None
-        try:
+        with _faults():
             self._tokenizer = tokenizers.Tokenizer.from_str(files["tokenizer.json"].decode())
-        except BaseException as error:
-            # The library raises plain exceptions, and over some files it panics, which is none.
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-                raise
-            raise CheckpointError(f"tokenizer.json: {error}") from None
+            self._tokenizer.no_padding()
+            self._tokenizer.no_truncation()
+            check_growth(self._tokenizer)
         self._space = _SPACES.get(type(self._tokenizer.decoder).__name__, " ")
         added = self._tokenizer.get_added_tokens_decoder().values()
         unknown: str | None = settings["unk_token"]
@@ -52,7 +52,8 @@ class LibraryPieces:
         return [token for token in tokens if token is not None]
 
     def cut_ids(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        with _faults():
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
     def id_of(self, token: str) -> int:
@@ -68,11 +69,13 @@ class LibraryPieces:
         return token
 
     def text(self, ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        with _faults():
+            text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return clean_up(text) if self._clean_up else text
 
     def text_of(self, tokens: Sequence[str]) -> str:
-        text: str = self._tokenizer.decoder.decode(list(tokens))
+        with _faults():
+            text: str = self._tokenizer.decoder.decode(list(tokens))
         return clean_up(text) if self._clean_up else text
 
     def is_special(self, token: str) -> bool:
@@ -87,3 +90,17 @@ class LibraryPieces:
         text = self.text_of([token])
         # Bytes that are no character by themselves go on with one.
         return text.startswith("\ufffd") or continues_word(text)
+
+
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    """Makes errors of ours of those of the library, which has no class of its own for them.
+
+    Over some files it panics, which is no plain exception either.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise CheckpointError(f"tokenizer.json: {error}") from None
