@@ -16,6 +16,7 @@ import unicodedata
 from pytransformer.errors import CheckpointError
 
 _SHORT = 6  # bytes
+_LONGEST = 1024  # bytes of what replaces a sequence; Unicode's longest has 33
 
 # What does not begin a user-perceived character (Unicode Standard Annex 29), as far as it matters
 # here, in sequences of less than six bytes: marks, but for some of Burmese and Tai Tham, joiners,
@@ -89,7 +90,9 @@ class CharacterMap:
         return None
 
     def _text(self, start: int) -> str:
-        end = self._texts.find(b"\0", start)
+        end = self._texts.find(b"\0", start, start + _LONGEST)
+        if end < 0 and len(self._texts) - start > _LONGEST:
+            raise _broken()
         try:
             return self._texts[start : end if end >= 0 else None].decode()
         except UnicodeDecodeError:
