@@ -40,6 +40,7 @@ from transformers import (
 from transformers.utils import logging
 
 from checkpoints import write_bin, write_tokenizer
+from fast_tokenizers import list_nllb
 from tokenizer_pairs import train, write_json
 
 logging.disable_progress_bar()
@@ -163,8 +164,9 @@ def _small_100(path: Path) -> dict[str, Any]:
 
 def _nllb(path: Path) -> dict[str, Any]:
     (path / "sentencepiece.bpe.model").write_bytes(_pieces("bpe"))
-    _options(path, tokenizer_class="NllbTokenizer", src_lang="eng_Latn")
-    return {"vocab_size": 310}
+    _options(path, tokenizer_class="NllbTokenizer", src_lang="ace_Latn")
+    list_nllb(path, 4)
+    return {"vocab_size": 110}
 
 
 def _mbart(path: Path) -> dict[str, Any]:

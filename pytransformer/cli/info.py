@@ -50,6 +50,15 @@ def _machine_facts() -> dict[str, str]:
     }
 
 
+_POSITIONS = {
+    "none": "none",
+    "learned": "learned",
+    "sinusoidal": "sines, then cosines",
+    "sinusoidal_interleaved": "sines and cosines in turn",
+    "sinusoidal_tensor2tensor": "sines, then cosines, as in Tensor2Tensor",
+}
+
+
 def _model_facts(model: OpenModel) -> dict[str, str]:
     spec = model.spec
     stacks = {"encoder": spec.encoder, "decoder": spec.decoder}
@@ -61,7 +70,7 @@ def _model_facts(model: OpenModel) -> dict[str, str]:
         "family": model.family,
         **{side: _stack(stack) for side, stack in stacks.items()},
         **_reads(model),
-        "positions": positions.kind.replace("_", ", ")
+        "positions": _POSITIONS[positions.kind]
         + ("" if positions.kind == "none" else f", up to {positions.max_length} tokens"),
         "compute type": model.native.compute_type,
         "parameters": f"{model.native.num_parameters:,} (padding included)",
@@ -70,11 +79,29 @@ def _model_facts(model: OpenModel) -> dict[str, str]:
     }
 
 
+_NORMS = {"layer": "norm", "rms": "RMS norm", "deviation": "norm by deviation"}
+_MEMORIES = {"ssru": ["SSRU"], "average_attention": ["average attention"]}
+_DISTANCES = {
+    "bias": "biases for distances",
+    "vectors": "vectors for distances",
+    "rotary": "rotary positions",
+}
+
+
 def _stack(stack: StackSpec) -> str:
-    return (
-        f"{stack.num_layers} layers, d_model {stack.d_model}, d_ff {stack.d_ff}, "
-        f"{stack.num_heads} heads of {stack.head_dim}, {stack.activation}, "
-        f"{stack.norm_position}-norm"
+    """The sizes, and what is not as in the paper."""
+    norm = _NORMS[stack.norm]
+    return ", ".join(
+        [
+            f"{stack.num_layers} layers",
+            f"d_model {stack.d_model}",
+            f"d_ff {stack.d_ff}",
+            f"{stack.num_heads} heads of {stack.head_dim}",
+            f"gated {stack.activation}" if stack.gated else stack.activation,
+            f"no {norm}" if stack.norm_position == "none" else f"{stack.norm_position}-{norm}",
+            *_MEMORIES.get(stack.autoregression, []),
+            *([_DISTANCES[stack.distances.kind]] if stack.distances else []),
+        ]
     )
 
 

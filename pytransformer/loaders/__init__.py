@@ -87,8 +87,8 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         if loader.recognises(location):
             return loader.load(location)
     _refuse_foreign_type(location)
-    known = "; ".join(loader.DESCRIPTION for loader in _LOADERS)
-    raise CheckpointError(f"{location}: {_what_is_there(location)}. Known formats: {known}")
+    known = "".join(f"\n  {loader.DESCRIPTION}" for loader in _LOADERS)
+    raise CheckpointError(f"{location}: {_what_is_there(location)}. Known formats:{known}")
 
 
 def _refuse_foreign_type(location: Path) -> None:
