@@ -109,8 +109,8 @@ def ending(items: Iterable[T], end: Callable[[], None]) -> Generator[T, None, No
 
 
 async def in_event_loop(
-    pieces: Generator[str, None, None], cancel: Callable[[], None]
-) -> AsyncGenerator[str, None]:
+    pieces: Generator[T, None, None], cancel: Callable[[], None]
+) -> AsyncGenerator[T, None]:
     """What a generator that blocks yields, without blocking the loop.
 
     Args:
@@ -119,9 +119,9 @@ async def in_event_loop(
         cancel: makes the generator end soon; may be called while it runs.
     """
     loop = asyncio.get_running_loop()
-    arrived: asyncio.Queue[str | BaseException | None] = asyncio.Queue()
+    arrived: asyncio.Queue[T | BaseException | None] = asyncio.Queue()
 
-    def tell(what: str | BaseException | None) -> None:
+    def tell(what: T | BaseException | None) -> None:
         # A loop that was closed meanwhile has nobody who waits.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(arrived.put_nowait, what)

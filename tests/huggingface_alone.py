@@ -70,7 +70,8 @@ def bert_vocabulary() -> list[str]:
         "ed",
     ]
     signs = [*".,;:!?'\"()-"]
-    return [*_SPECIAL, *signs, *letters, *(f"##{letter}" for letter in letters), *_WORDS]
+    continuing = (f"##{letter}" for letter in letters)
+    return list(dict.fromkeys([*_SPECIAL, *signs, *letters, *continuing, *_WORDS]))
 
 
 def make_vit(

@@ -69,7 +69,7 @@ HOSTILE_JSON = (
     *('{"a": ' * depth + "1" + "}" * depth for depth in _DEPTHS),
     "[" + ",".join(["[]"] * 5000) + "]",
 )
-_HOLE = "\0 a hole \0"
+_HOLE, _NOTHING = "\0 a hole \0", object()
 
 
 def json_mutants(content: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
@@ -92,21 +92,31 @@ def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
 
 
 def _changed(value: Any, place: tuple[Any, ...], generator: random.Random) -> str:
-    copy = [json.loads(json.dumps(value))]
-    parent: Any = copy
-    for key in (path := (0, *place))[:-1]:
-        parent = parent[key]
-    key, old = path[-1], parent[path[-1]]
-    parent[key] = _HOLE
-    hole = json.dumps(_HOLE)
+    old = value
+    for key in place:
+        old = old[key]
+    hole, new = json.dumps(_HOLE), generator.choice(HOSTILE_JSON)
     kind = generator.randrange(6)
-    if kind == 0 and isinstance(parent, dict):
-        name = json.dumps(key)
-        return json.dumps(copy[0]).replace(hole, f"1, {name}: {generator.choice(HOSTILE_JSON)}")
-    if kind == 1 and place:
-        del parent[key]
+    if kind == 0 and place and isinstance(place[-1], str):
+        new = f"1, {json.dumps(place[-1])}: {new}"  # the same key twice
+    elif kind == 1 and place:
+        return json.dumps(_put(value, place, _NOTHING))
     elif kind == 2:
-        parent[key] = generator.choice([[old], [old, old], {"x": old}, str(old), not old])
+        others = [[old], [old, old], {"x": old}, str(old), not old]
+        return json.dumps(_put(value, place, generator.choice(others)))
     elif kind == 3 and type(old) in (int, float):
-        parent[key] = generator.choice([old + 1, old - 1, 2 * old, -old, old + 0.5, 1000 * old])
-    return json.dumps(copy[0]).replace(hole, generator.choice(HOSTILE_JSON))
+        numbers = [old + 1, old - 1, 2 * old, -old, old + 0.5, 1000 * old]
+        return json.dumps(_put(value, place, generator.choice(numbers)))
+    return json.dumps(_put(value, place, _HOLE)).replace(hole, new)
+
+
+def _put(value: Any, place: tuple[Any, ...], new: Any) -> Any:
+    """A copy of a value with another one at a place, or with nothing there."""
+    if not place:
+        return new
+    copy = value.copy()
+    if len(place) == 1 and new is _NOTHING:
+        del copy[place[0]]
+    else:
+        copy[place[0]] = _put(copy[place[0]], place[1:], new)
+    return copy

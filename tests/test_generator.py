@@ -26,7 +26,7 @@ from test_decoding_huggingface import assert_drawn_from
 LEAST_IDENTICAL = 0.995
 SCORE_TOLERANCE = 1e-4
 NEW_TOKENS = 24
-COUNT = 400
+COUNT = 240
 LENGTHS = (1, 2, 5, 9, 17, 30, 44, 60)
 
 SHAPES: dict[str, dict[str, Any]] = {

@@ -23,6 +23,10 @@ int64_t weights_of(const io::TensorView& view) {
 }
 bool is_matrix(const io::TensorView& view) { return view.shape.size() >= 3; }
 
+// Numbers of a table of sinusoids that any model may have; larger models may have as many as they
+// have weights.
+constexpr int64_t kMaxTable = int64_t{1} << 24;
+
 ModelSpec read_spec(const io::NativeFile& file) {
   try {
     return parse_model_spec(file.config());
@@ -57,13 +61,22 @@ Model::Model(std::shared_ptr<const io::NativeFile> file)
 
   count_weights();
   if (has_sinusoids(spec_.encoder)) {
-    encoder_table_ = sinusoidal_table(spec_.encoder);
+    encoder_table_ = compute_positions(spec_.encoder);
     encoder_embedding_.positions = encoder_table_.data();
   }
   if (has_sinusoids(spec_.decoder)) {
-    decoder_table_ = sinusoidal_table(spec_.decoder);
+    decoder_table_ = compute_positions(spec_.decoder);
     decoder_embedding_.positions = decoder_table_.data();
   }
+}
+
+std::vector<float> Model::compute_positions(const StackSpec& spec) const {
+  const int64_t size = spec.positions.max_length * spec.width();
+  if (size > std::max(kMaxTable, num_parameters_)) {
+    file_->fail("a table of " + std::to_string(spec.positions.max_length) +
+                " positions would be larger than the model");
+  }
+  return sinusoidal_table(spec);
 }
 
 void Model::read_encoder(WeightReader& reader) {

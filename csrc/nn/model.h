@@ -129,6 +129,8 @@ class Model {
   void read_decoder(WeightReader& reader);
   void read_head(WeightReader& reader, const HeadSpec& spec);
   void count_weights();
+  // A table of sinusoids; throws FormatError if it would be out of all proportion.
+  std::vector<float> compute_positions(const StackSpec& spec) const;
 
   std::shared_ptr<const io::NativeFile> file_;
   ModelSpec spec_;

@@ -115,6 +115,9 @@ void parse_later_fields(const Json& json, StackSpec& spec) {
   if (averages != spec.average.has_value()) {
     throw JsonError("average belongs to a decoder with average_attention, and to no other");
   }
+  if (spec.distances && spec.autoregression != Autoregression::self_attention) {
+    throw JsonError("distances belong to self-attention");
+  }
   if (spec.has_distances(DistanceKind::rotary) && spec.head_dim % 2 != 0) {
     throw JsonError("rotary distances need an even head_dim");
   }
@@ -131,6 +134,7 @@ StackSpec parse_stack(const Json& json) {
   spec.d_model = parse_size(json, "d_model", 1);
   spec.num_heads = parse_size(json, "num_heads", 1);
   spec.head_dim = parse_size(json, "head_dim", 1);
+  if (spec.heads_width() > kMaxSize) throw JsonError("num_heads * head_dim is out of range");
   spec.d_ff = parse_size(json, "d_ff", 1);
   spec.vocab_size = parse_size(json, "vocab_size", 1);
   spec.activation = parse_activation(json, "activation");
@@ -173,6 +177,11 @@ ModelSpec parse_model_spec(const std::string& config) {
   }
   if (spec.encoder.autoregression != Autoregression::self_attention) {
     throw JsonError("an encoder has self-attention");
+  }
+  if (spec.decoder.vector_size > 0) throw JsonError("a decoder reads tokens, not vectors");
+  if ((!spec.has_encoder() && (spec.encoder.num_layers > 0 || spec.encoder.vector_size > 0)) ||
+      (!spec.has_decoder() && spec.decoder.num_layers > 0)) {
+    throw JsonError("the stack that the architecture lacks has layers");
   }
   if (spec.shared_embedding && (spec.encoder.vocab_size != spec.decoder.vocab_size ||
                                 spec.encoder.d_model != spec.decoder.d_model)) {

@@ -14,12 +14,16 @@ import os
 from types import ModuleType
 
 from pytransformer.ctranslate2.devices import get_cuda_device_count, get_supported_compute_types
+from pytransformer.ctranslate2.encoder import Encoder
+from pytransformer.ctranslate2.generator import Generator
 from pytransformer.ctranslate2.logging import get_log_level, set_log_level
-from pytransformer.ctranslate2.other_models import Encoder, Generator
 from pytransformer.ctranslate2.results import (
+    AsyncGenerationResult,
     AsyncScoringResult,
     AsyncTranslationResult,
+    EncoderForwardOutput,
     ExecutionStats,
+    GenerationResult,
     GenerationStepResult,
     ScoringResult,
     TranslationResult,
@@ -30,12 +34,15 @@ from pytransformer.ctranslate2.translator import Translator
 from pytransformer.ctranslate2.version import __version__
 
 __all__ = [
+    "AsyncGenerationResult",
     "AsyncScoringResult",
     "AsyncTranslationResult",
     "DataType",
     "Device",
     "Encoder",
+    "EncoderForwardOutput",
     "ExecutionStats",
+    "GenerationResult",
     "GenerationStepResult",
     "Generator",
     "ScoringResult",

@@ -72,6 +72,10 @@ def _phrases(value: Any) -> tuple[tuple[str, ...], ...] | None:
     return None if value is None else tuple(map(tuple, token_lists("it", value)))
 
 
+def _prompt(value: Any) -> tuple[str, ...] | None:
+    return None if value is None else tuple(tokens(value))
+
+
 def _end_token(value: Any) -> EndToken | None:
     if value is None or isinstance(value, str):
         return value
@@ -183,6 +187,47 @@ class TranslationOptions(BatchOptions):
             not 0 < self.sampling_topp <= 1,
             "The sampling_topp parameter must be between 0 and 1",
         )
+
+
+@dataclass(frozen=True)
+class GenerationOptions(BatchOptions):
+    """Options of `generate_batch`, in its order."""
+
+    asynchronous: bool = _option(False, _flag)
+    beam_size: int = _option(1, _count)
+    patience: float = _option(1, _number)
+    num_hypotheses: int = _option(1, _count)
+    length_penalty: float = _option(1, _number)
+    repetition_penalty: float = _option(1, _number)
+    no_repeat_ngram_size: int = _option(0, _count)
+    disable_unk: bool = _option(False, _flag)
+    suppress_sequences: tuple[tuple[str, ...], ...] | None = _option(None, _phrases)
+    end_token: str | tuple[str, ...] | tuple[int, ...] | None = _option(None, _end_token)
+    return_end_token: bool = _option(False, _flag)
+    max_length: int = _option(512, _count)
+    min_length: int = _option(0, _count)
+    static_prompt: tuple[str, ...] | None = _option(None, _prompt)
+    cache_static_prompt: bool = _option(True, _flag)
+    include_prompt_in_result: bool = _option(True, _flag)
+    return_scores: bool = _option(False, _flag)
+    return_logits_vocab: bool = _option(False, _flag)
+    return_alternatives: bool = _option(False, _flag)
+    min_alternative_expansion_prob: float = _option(0, _number)
+    sampling_topk: int = _option(1, _count)
+    sampling_topp: float = _option(1, _number)
+    sampling_temperature: float = _option(1, _number)
+
+    @property
+    def of_search(self) -> TranslationOptions:
+        """The same search, as options of a translation."""
+        known = {field.name for field in dataclasses.fields(TranslationOptions)}
+        given = {name: value for name, value in vars(self).items() if name in known}
+        return TranslationOptions(
+            **given, max_decoding_length=self.max_length, min_decoding_length=self.min_length
+        )
+
+    def check(self) -> None:
+        self.of_search.check()
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class LoadedModel:
         model: OpenModel,
         conventions: Conventions,
         vocabularies: Vocabularies,
-        vocabulary_map: Path,
+        vocabulary_map: Path | None,
         threads: Threads,
     ) -> None:
         self.conventions = conventions
@@ -56,7 +57,7 @@ class LoadedModel:
         # None: the first token of each prefix.
         self.start_id = None if start is None else model.generation.decoder_start_token_id
         self.vocabulary_map: VocabularyMap | None = None
-        if vocabulary_map.is_file():
+        if vocabulary_map is not None and vocabulary_map.is_file():
             always = {self.unknown_id, self._target.id(conventions.bos_token), self.end_id}
             self.vocabulary_map = VocabularyMap(vocabulary_map, self._target.id, always)
 
@@ -137,18 +138,26 @@ def _shortened(ids: list[int], max_length: int, end: int) -> list[int]:
 def load(
     path: str, files: Mapping[str, bytes] | None, compute_type: str, threads: Threads
 ) -> LoadedModel:
-    """Opens a model in a directory, or one whose files are in memory.
+    """Opens a translation model in a directory, or one whose files are in memory.
 
     Raises ModelError, which is a RuntimeError, if it cannot be opened.
     """
+    with as_directory(path, files) as directory:
+        return _load_directory(path, directory, compute_type, threads)
+
+
+@contextlib.contextmanager
+def as_directory(path: str, files: Mapping[str, bytes] | None) -> Iterator[Path]:
+    """A path as it is, or a directory with files that are in memory."""
     if files is None:
-        return _load_directory(path, Path(path), compute_type, threads)
+        yield Path(path)
+        return
     with tempfile.TemporaryDirectory(prefix="pytransformer-") as directory:
         for name, content in files.items():
             if os.path.basename(name) != name or name in ("", ".", ".."):
                 raise ValueError(f"files: {name!r} is not a plain file name")
             (Path(directory) / name).write_bytes(content)
-        return _load_directory(path, Path(directory), compute_type, threads)
+        yield Path(directory)
 
 
 def _load_directory(name: str, directory: Path, compute_type: str, threads: Threads) -> LoadedModel:

@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from pytransformer.ctranslate2.devices import (
     check_device,
@@ -14,11 +14,21 @@ from pytransformer.ctranslate2.devices import (
     effective_compute_type,
     our_compute_type,
 )
-from pytransformer.ctranslate2.loaded_model import LoadedModel, Threads, file_contents, load
+from pytransformer.ctranslate2.loaded_model import Threads, file_contents
 from pytransformer.pending import Pending
 
 
-class ModelOwner:
+class Opened(Protocol):
+    """A model that was opened."""
+
+    @property
+    def compute_type(self) -> str: ...
+
+
+M = TypeVar("M", bound=Opened)
+
+
+class ModelOwner(Generic[M]):
     """Opens a model, unloads it and opens it again."""
 
     def __init__(
@@ -38,7 +48,8 @@ class ModelOwner:
         """Opens a model.
 
         Args:
-            model_path: a directory of CTranslate2's, or one that a converter here has written.
+            model_path: a translation model's directory of CTranslate2's, or any model's that a
+                converter here has written.
             device: "cpu", or "auto", which is the same.
             device_index: 0, or several zeros, which are as many sets of workers.
             compute_type: "default", "auto", "float32", "bfloat16", "int8" or "int8_float32", or
@@ -75,7 +86,7 @@ class ModelOwner:
         self._files = None if files is None else file_contents(files)
         self._lock = threading.Lock()
         self._queued: weakref.WeakSet[Pending] = weakref.WeakSet()
-        self._model: LoadedModel | None = None
+        self._model: M | None = None
         self.load_model()
 
     @property
@@ -124,9 +135,13 @@ class ModelOwner:
         del keep_cache
         with self._lock:
             if self._model is None:
-                self._model = load(self._path, self._files, self._wanted_type, self._threads)
+                self._model = self._open()
 
-    def _loaded(self) -> LoadedModel:
+    def _open(self) -> M:
+        """Reads the model; raises ModelError if it cannot be opened."""
+        raise NotImplementedError
+
+    def _loaded(self) -> M:
         model = self._model
         if model is None:
             raise RuntimeError("The model for this translator was unloaded")

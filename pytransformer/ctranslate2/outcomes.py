@@ -43,8 +43,8 @@ class Outcomes:
     def translated(self, sentence: Sentence, found: Sequence[Hypothesis]) -> TranslationResult:
         """The result of a sentence, from the hypotheses that the engine found."""
         options = self._options
-        ranked = self._ranked(found)
-        ids = [self._without_end(one) for _, one in ranked]
+        ranked = self.ranked(found)
+        ids = [self.without_end(one) for _, one in ranked]
         attention = [
             self._attention(sentence, one)[: len(ids[i])] for i, (_, one) in enumerate(ranked)
         ]
@@ -57,7 +57,7 @@ class Outcomes:
             else [],
         )
 
-    def _ranked(self, found: Sequence[Hypothesis]) -> list[tuple[float, Hypothesis]]:
+    def ranked(self, found: Sequence[Hypothesis]) -> list[tuple[float, Hypothesis]]:
         """Hypotheses with their scores: best first, or alternatives by their first token."""
         if self._options.return_alternatives:
             least = math.log(max(self._options.min_alternative_expansion_prob, 1e-38))
@@ -73,7 +73,8 @@ class Outcomes:
             return first
         return float(first + sum(rest) / len(rest) ** self._options.length_penalty)
 
-    def _without_end(self, found: Hypothesis) -> list[int]:
+    def without_end(self, found: Hypothesis) -> list[int]:
+        """Its ids, without end tokens unless they were asked for."""
         ids = list(found.ids)
         while not self._options.return_end_token and ids and ids[-1] in self._ends:
             ids.pop()
@@ -107,7 +108,10 @@ class Outcomes:
         """What the model gave at each step, with what was forbidden."""
         steps = len(found.log_probs) + self._unscored(sentence)
         read = [sentence.start_id, *found.ids][:steps]
-        logits = self._model.sentences.engine.logits(sentence.source_ids, read)
+        return self.views(self._model.sentences.engine.logits(sentence.source_ids, read))
+
+    def views(self, logits: npt.NDArray[np.float32]) -> list[StorageView]:
+        """The rows of logits [steps, vocabulary], in which the options forbid tokens."""
         least = self._options.min_decoding_length
         logits[:least, sorted(self._ends)] = _FORBIDDEN
         logits[:, sorted(self._decoding.search.suppress_token_ids)] = _FORBIDDEN

@@ -51,8 +51,42 @@ class TranslationResult:
 
 
 @dataclass(frozen=True, eq=False)
+class GenerationResult:
+    """What follows one prompt, best first; the last two lists have one entry for each, or none.
+
+    Attributes:
+        sequences: tokens, behind those of the prompt if it was to be included.
+        sequences_ids: their ids.
+        scores: log-probability by length ** length_penalty; empty unless `return_scores`.
+        logits: of each step, one for each token of the vocabulary; empty unless
+            `return_logits_vocab`.
+    """
+
+    sequences: list[list[str]]
+    sequences_ids: list[list[int]]
+    scores: list[float] = field(default_factory=list)
+    logits: list[list[StorageView]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class EncoderForwardOutput:
+    """What an encoder gives for a batch.
+
+    Attributes:
+        last_hidden_state: [inputs, longest, d_model], with zeros behind shorter inputs.
+        pooler_output: [inputs, pooler_size], or None if the model has no pooler.
+    """
+
+    last_hidden_state: StorageView
+    pooler_output: StorageView | None
+
+
+@dataclass(frozen=True, eq=False)
 class ScoringResult:
-    """The tokens of a given translation, its end token included, and their log-probabilities."""
+    """The tokens of a given text, a translation's end token included, and their log-probabilities.
+
+    The first token of a text without a source has none, and is left out.
+    """
 
     tokens: list[str]
     log_probs: list[float]
@@ -63,7 +97,8 @@ class GenerationStepResult:
     """One token that greedy search or sampling has generated.
 
     Attributes:
-        step: its place, counted from 0; tokens of a target prefix count too.
+        step: its place, counted from 0; tokens of a target prefix count too, and those of a prompt
+            but for the first one if it is included in the result.
         batch_id: which sentence of the call.
         token_id: its id.
         hypothesis_id: which sample of that sentence.
@@ -92,7 +127,7 @@ class ExecutionStats:
     total_time_in_ms: float
 
 
-class _AsyncResult(Generic[T]):
+class AsyncOutcome(Generic[T]):
     """A result that may not be there yet."""
 
     def __init__(self, wait: Callable[[], T], is_done: Callable[[], bool]) -> None:
@@ -108,9 +143,13 @@ class _AsyncResult(Generic[T]):
         return self._wait()
 
 
-class AsyncTranslationResult(_AsyncResult[TranslationResult]):
+class AsyncTranslationResult(AsyncOutcome[TranslationResult]):
     """A translation that may not be there yet."""
 
 
-class AsyncScoringResult(_AsyncResult[ScoringResult]):
+class AsyncGenerationResult(AsyncOutcome[GenerationResult]):
+    """What follows a prompt, which may not be there yet."""
+
+
+class AsyncScoringResult(AsyncOutcome[ScoringResult]):
     """A score that may not be there yet."""

@@ -1,4 +1,4 @@
-"""Given translations, scored as CTranslate2 does it."""
+"""Given translations and texts, scored as CTranslate2 does it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from pytransformer import _native
 from pytransformer.ctranslate2.arguments import ScoringOptions
+from pytransformer.ctranslate2.batch_search import Watch
 from pytransformer.ctranslate2.errors import PositionError, as_ctranslate2
 from pytransformer.ctranslate2.loaded_model import LoadedModel
 from pytransformer.ctranslate2.results import AsyncScoringResult, ScoringResult
-from pytransformer.ctranslate2.translation import Watch
 from pytransformer.errors import OptionError
 from pytransformer.pending import AsyncResult, CompletionWatcher, Pending
 
@@ -19,11 +19,41 @@ _watcher = CompletionWatcher()
 
 
 @dataclass(frozen=True)
-class _Pair:
+class Pair:
+    """What is to be scored.
+
+    Attributes:
+        source_ids: what is read before it: a source, or the first token of a text.
+        start_id: what the decoder behind an encoder reads first.
+        target_ids: the tokens to be scored, a translation's end token included.
+        asked: whether the model is.
+    """
+
     source_ids: list[int]
     start_id: int
-    target_ids: list[int]  # with the end token
-    asked: bool  # whether the model is
+    target_ids: list[int]
+    asked: bool
+
+
+def translation_pair(
+    model: LoadedModel, source: list[str], target: list[str], max_length: int
+) -> Pair:
+    """A sentence and its translation, of each at most so many tokens unless it is 0."""
+    source_ids = model.source_ids(source, max_length)
+    ids = model.scored_ids(target, max_length)
+    if model.start_id is None:
+        # The first token of the target is the start token; a target without one has no score.
+        start, rest = (ids[0], ids[1:]) if target else (-1, [])
+    else:
+        start, rest = model.start_id, ids[1:]
+    return Pair(source_ids, start, rest, asked=bool(source_ids and rest))
+
+
+def text_pair(model: LoadedModel, text: list[str], max_length: int) -> Pair:
+    """A text for a decoder alone, of at most so many tokens unless it is 0."""
+    ids = model.target_ids(text)[: max_length or None]
+    start = model.sentences.model.generation.decoder_start_token_id
+    return Pair(ids[:1], start, ids[1:], asked=len(ids) > 1)
 
 
 class BatchScoring:
@@ -32,8 +62,7 @@ class BatchScoring:
     def __init__(
         self,
         model: LoadedModel,
-        sources: Sequence[list[str]],
-        targets: Sequence[list[str]],
+        pairs: Sequence[Pair],
         options: ScoringOptions,
         watch: Watch,
     ) -> None:
@@ -43,8 +72,7 @@ class BatchScoring:
         self._decoding = model.sentences.resolve(
             {"max_batch_size": options.max_batch_size, "batch_type": options.batch_type}
         )
-        both = zip(sources, targets, strict=True)
-        self._pairs = [self._pair(source, target) for source, target in both]
+        self._pairs = pairs
 
     def results(self) -> list[ScoringResult]:
         """Waits for all results."""
@@ -66,17 +94,6 @@ class BatchScoring:
         """Queues all pairs and returns at once."""
         with as_ctranslate2():
             return [self._async_result(i) for i in range(len(self._pairs))]
-
-    def _pair(self, source: list[str], target: list[str]) -> _Pair:
-        most = self._options.max_input_length
-        source_ids = self._model.source_ids(source, most)
-        ids = self._model.scored_ids(target, most)
-        if self._model.start_id is None:
-            # The first token of the target is the start token; a target without one has no score.
-            start, rest = (ids[0], ids[1:]) if target else (-1, [])
-        else:
-            start, rest = self._model.start_id, ids[1:]
-        return _Pair(source_ids, start, rest, asked=bool(source_ids and rest))
 
     def _submit(self, group: Sequence[int]) -> Pending:
         search = _native.SearchOptions(self._decoding.search)

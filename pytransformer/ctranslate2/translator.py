@@ -15,7 +15,9 @@ from pytransformer.ctranslate2.arguments import (
     tokens,
     with_options,
 )
+from pytransformer.ctranslate2.batch_search import go_on
 from pytransformer.ctranslate2.iterables import stream
+from pytransformer.ctranslate2.loaded_model import LoadedModel, load
 from pytransformer.ctranslate2.model_owner import ModelOwner
 from pytransformer.ctranslate2.results import (
     AsyncScoringResult,
@@ -25,7 +27,8 @@ from pytransformer.ctranslate2.results import (
     ScoringResult,
     TranslationResult,
 )
-from pytransformer.ctranslate2.scoring import BatchScoring
+from pytransformer.ctranslate2.scoring import BatchScoring, translation_pair
+from pytransformer.ctranslate2.sentences import Sentence, prepare
 from pytransformer.ctranslate2.translation import BatchTranslation
 
 Tokenize = Callable[[str], list[str]]
@@ -41,7 +44,7 @@ _NOT_FOR_STEPS = (
 )  # fmt: skip
 
 
-class Translator(ModelOwner):
+class Translator(ModelOwner[LoadedModel]):
     """A text translator with the methods, options and results of CTranslate2's.
 
     Example:
@@ -53,6 +56,9 @@ class Translator(ModelOwner):
     def num_translators(self) -> int:
         """Number of workers."""
         return self._threads.workers
+
+    def _open(self) -> LoadedModel:
+        return load(self._path, self._files, self._wanted_type, self._threads)
 
     @with_options(TranslationOptions)
     def translate_batch(
@@ -91,7 +97,8 @@ class Translator(ModelOwner):
         given.check_callback(callback)
         model = self._loaded()
         _same_count(sources, prefixes)
-        batch = BatchTranslation(model, sources, prefixes, given, self._queued.add, callback)
+        sentences = _prepared(model, sources, prefixes, given)
+        batch = BatchTranslation(model, sentences, given, self._queued.add, callback)
         return batch.async_results() if given.asynchronous else batch.results()
 
     def translate_iterable(
@@ -184,7 +191,9 @@ class Translator(ModelOwner):
         given.check()
         model = self._loaded()
         _same_count(sources, targets)
-        batch = BatchScoring(model, sources, targets, given, self._queued.add)
+        both = zip(sources, targets, strict=True)
+        pairs = [translation_pair(model, *pair, given.max_input_length) for pair in both]
+        batch = BatchScoring(model, pairs, given, self._queued.add)
         return batch.async_results() if given.asynchronous else batch.results()
 
     def score_iterable(
@@ -260,12 +269,20 @@ class Translator(ModelOwner):
         given = parse(TranslationOptions, "generate_tokens", {**options, "beam_size": 1})
         sources, prefixes = _both([source], None if target_prefix is None else [target_prefix])
         given.check()
-        batch = BatchTranslation(self._loaded(), sources, prefixes, given, self._queued.add, _go_on)
+        model = self._loaded()
+        sentences = _prepared(model, sources, prefixes, given)
+        batch = BatchTranslation(model, sentences, given, self._queued.add, go_on)
         yield from batch.steps(with_log_prob=return_log_prob)
 
 
-def _go_on(step: GenerationStepResult) -> bool:
-    return False
+def _prepared(
+    model: LoadedModel,
+    sources: list[list[str]],
+    prefixes: list[list[str]],
+    options: TranslationOptions,
+) -> list[Sentence]:
+    both = zip(sources, prefixes, strict=True)
+    return [prepare(model, source, prefix, options) for source, prefix in both]
 
 
 def _both(source: Any, target_prefix: Any) -> tuple[list[list[str]], list[list[str]]]:

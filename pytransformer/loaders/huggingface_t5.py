@@ -65,7 +65,7 @@ _BIAS = "block.{}.layer.0.SelfAttention.relative_attention_bias.weight"
 _UNUSED_BIAS = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 _MAX_LAYERS = 1000  # far beyond any model, and few enough to list what is missing
 _MAX_DISTANCE = 2**16  # the engine's limit
-_MAX_BIASES = 2**24  # of a stack, all distances spread out; the largest T5 has a twentieth
+_MAX_BIASES = 2**22  # of a stack, all distances spread out; the largest T5 has a fifth
 _ENDLESS = 2**24  # tokens that have a position, where there are none
 
 

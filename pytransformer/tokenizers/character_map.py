@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import struct
 import unicodedata
+import weakref
 
 from pytransformer.errors import CheckpointError
 
@@ -55,7 +56,8 @@ class CharacterMap:
             raise _broken()
         self._units = struct.unpack(f"<{size // 4}I", content[4 : 4 + size])
         self._texts = content[4 + size :]
-        self._characters = _Characters(self)
+        # A cycle would keep both, which are large, until Python looks for cycles.
+        self._characters = _Characters(weakref.proxy(self))
 
     def __call__(self, text: str) -> str:
         parts: list[str] = []

@@ -9,16 +9,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from pytransformer import native
-from pytransformer.errors import OptionError, UnsupportedModelError
+from pytransformer.ctranslate2.alone import all_tokens, neutral, unknown_token
+from pytransformer.errors import UnsupportedModelError
 from pytransformer.loaders.ctranslate2 import MODEL_FILE
-from pytransformer.model_spec import NO_TOKEN, Checkpoint, GenerationSpec
+from pytransformer.model_spec import NO_TOKEN, PICTURES, Checkpoint, GenerationSpec
 from pytransformer.tokenizers import Tokenizer, create
 
-_BEGIN = "<s>"
+# What CTranslate2 names where a model has no such tokens.
+_BEGIN, _END = "<s>", "</s>"
 
 
 def write_model(
@@ -33,77 +34,77 @@ def write_model(
 
     Args:
         directory: the directory.
-        checkpoint: a model with encoder and decoder.
+        checkpoint: the model.
         compute_type: ours.
         add_source_eos: whether the end token is added to sources.
         decoder_start_token: None where the first token of each target prefix is the start token;
             the checkpoint's own otherwise.
 
     Raises:
-        UnsupportedModelError: a model without encoder or decoder.
+        UnsupportedModelError: a model of pictures.
         Exception: what reading the checkpoint's tensors raises.
     """
-    if checkpoint.model.architecture != "encoder_decoder":
-        raise UnsupportedModelError(
-            f"a model of the kind {checkpoint.model.architecture!r} does not translate"
-        )
+    if checkpoint.tokenizer.kind == PICTURES:
+        raise UnsupportedModelError("a model that reads pictures has no tokens")
     tokenizer = create(checkpoint.tokenizer, checkpoint.files)
     generation = checkpoint.generation
+    if checkpoint.model.architecture == "encoder_decoder":
+        config, tokens = _translation(checkpoint, tokenizer)
+        config["add_source_eos"] = add_source_eos
+        if decoder_start_token is None:
+            config["decoder_start_token"] = None
+    else:
+        config, tokens = _alone(checkpoint, tokenizer)
+    for name, listed in tokens.items():
+        _write_json(directory, f"{name}.json", listed)
+    _write_json(directory, "config.json", config)
+    plain = dataclasses.replace(checkpoint, generation=neutral(generation))
+    native.write(plain, os.path.join(directory, MODEL_FILE), compute_type)
+
+
+def _translation(
+    checkpoint: Checkpoint, tokenizer: Tokenizer
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """The configuration of a model with encoder and decoder, and its lists of tokens by name."""
+    generation = checkpoint.generation
     end = tokenizer.target_tokens([generation.end_token_id])[0]
-    unknown = tokenizer.unknown_id
     encoder, decoder = checkpoint.model.encoder, checkpoint.model.decoder
-    tokens = {
-        "source": _tokens(encoder.vocab_size, tokenizer.source_tokens),
-        "target": _tokens(decoder.vocab_size, tokenizer.target_tokens),
-    }
-    config: dict[str, Any] = {
+    source = all_tokens(encoder.vocab_size, tokenizer.source_tokens)
+    target = all_tokens(decoder.vocab_size, tokenizer.target_tokens)
+    config = {
         "add_source_bos": False,
-        "add_source_eos": add_source_eos,
-        "bos_token": _BEGIN if _BEGIN in tokens["target"] else end,
-        "decoder_start_token": _start(tokenizer, generation, end)
-        if decoder_start_token is not None
-        else None,
+        "bos_token": _BEGIN if _BEGIN in target else end,
+        "decoder_start_token": _start(tokenizer, generation, end),
         "eos_token": end,
         "layer_norm_epsilon": None,
-        "unk_token": tokens["target"][unknown] if unknown is not None else "<unk>",
+        "unk_token": unknown_token(target, tokenizer, "<unk>"),
     }
-    if tokens["source"] == tokens["target"]:
-        tokens = {"shared": tokens["target"]}
-    for name, listed in tokens.items():
-        _write_json(directory, f"{name}_vocabulary.json", listed)
-    _write_json(directory, "config.json", config)
-    neutral = dataclasses.replace(checkpoint, generation=_neutral(generation))
-    native.write(neutral, os.path.join(directory, MODEL_FILE), compute_type)
+    if source == target:
+        return config, {"shared_vocabulary": target}
+    return config, {"source_vocabulary": source, "target_vocabulary": target}
+
+
+def _alone(
+    checkpoint: Checkpoint, tokenizer: Tokenizer
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """The same of an encoder or a decoder alone."""
+    model = checkpoint.model
+    is_decoder = model.architecture == "decoder"
+    stack = model.decoder if is_decoder else model.encoder
+    tokens = all_tokens(stack.vocab_size, tokenizer.target_tokens)
+    end = tokens[checkpoint.generation.end_token_id] if is_decoder else _END
+    config = {
+        "bos_token": end if is_decoder else _BEGIN,
+        "eos_token": end,
+        "layer_norm_epsilon": None,
+        "unk_token": unknown_token(tokens, tokenizer, end),
+    }
+    return config, {"vocabulary": tokens}
 
 
 def _start(tokenizer: Tokenizer, generation: GenerationSpec, end: str) -> str:
     start = generation.decoder_start_token_id
     return end if start == NO_TOKEN else tokenizer.target_tokens([start])[0]
-
-
-def _neutral(generation: GenerationSpec) -> GenerationSpec:
-    """What CTranslate2 keeps of a checkpoint's defaults: special tokens, and what never comes."""
-    return GenerationSpec(
-        decoder_start_token_id=generation.decoder_start_token_id,
-        end_token_id=generation.end_token_id,
-        forced_end_token_id=None,
-        suppress_token_ids=generation.suppress_token_ids,
-        max_decoding_length=256,
-        min_decoding_length=1,
-        beam_size=2,
-        early_stopping=True,
-    )
-
-
-def _tokens(count: int, tokens_of: Callable[[Sequence[int]], list[str]]) -> list[str]:
-    """The tokens of all ids; an id without one gets a name."""
-    found = []
-    for token_id in range(count):
-        try:
-            found += tokens_of([token_id])
-        except OptionError:
-            found.append(f"<unused_{token_id}>")
-    return found
 
 
 def _write_json(directory: str, name: str, value: Any) -> None:
