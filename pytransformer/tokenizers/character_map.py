@@ -13,6 +13,7 @@ import re
 import struct
 import unicodedata
 import weakref
+from typing import cast
 
 from pytransformer.errors import CheckpointError
 
@@ -57,7 +58,7 @@ class CharacterMap:
         self._units = struct.unpack(f"<{size // 4}I", content[4 : 4 + size])
         self._texts = content[4 + size :]
         # A cycle would keep both, which are large, until Python looks for cycles.
-        self._characters = _Characters(weakref.proxy(self))
+        self._characters = _Characters(cast("CharacterMap", weakref.proxy(self)))
 
     def __call__(self, text: str) -> str:
         parts: list[str] = []
