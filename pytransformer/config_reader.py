@@ -13,6 +13,8 @@ from typing import Any
 from pytransformer.errors import CheckpointError
 from pytransformer.model_spec import LATER
 
+_MOST = 2**31
+
 
 def read_object(text: str) -> dict[str, Any]:
     """Parses a JSON object; raises CheckpointError, also for NaN and infinities."""
@@ -30,8 +32,9 @@ def read_fields(
 ) -> dict[str, Any]:
     """Reads an object that has exactly these keys, those in `optional` or not; types by key.
 
-    Types are dataclasses and what their fields are made of: int, float, str, bool, None, Literal,
-    unions, tuples of one type, and maps of str to anything. `where` names the object in errors.
+    Types are dataclasses and what their fields are made of: int (of 32 bits), float, str, bool,
+    None, Literal, unions, tuples of one type, maps of str and Any. `where` names the object in
+    errors.
     """
     if not isinstance(value, dict):
         raise CheckpointError(f"{where} should be an object")
@@ -61,14 +64,27 @@ def _read(kind: Any, value: Any, where: str) -> Any:
             return tuple(_read(arguments[0], item, where) for item in value)
     elif origin is collections.abc.Mapping:
         if isinstance(value, dict):
-            return value
+            inner = arguments[1]
+            items = value.items()
+            return {key: _read(inner, item, f"{where}.{key}") for key, item in items}
+    elif kind is Any:
+        return value
     elif kind is float and type(value) is int:
-        return float(value)
+        return _as_float(value, where)
+    elif kind is int and type(value) is int and not -_MOST <= value < _MOST:
+        raise CheckpointError(f"{where} should be a number of at most 31 bits")
     elif type(value) is kind:
         return value
     raise CheckpointError(
         f"{where} should be {getattr(kind, '__name__', kind)}, not {str(value)[:80]!r}"
     )
+
+
+def _as_float(value: int, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise CheckpointError(f"{where} is too large") from None
 
 
 def _optional(kind: type[Any]) -> set[str]:

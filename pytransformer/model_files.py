@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +58,8 @@ class OpenModel:
         """What makes vectors of pictures."""
         from pytransformer.pictures import PictureReader
 
-        return PictureReader(self.tokenizer_spec.settings)
+        with _naming(self.path):
+            return PictureReader(self.tokenizer_spec.settings)
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
@@ -73,7 +75,8 @@ class OpenModel:
             raise CheckpointError(
                 f"{self.path}: the tokenizer's files are not as listed: {error}"
             ) from None
-        return _tokenizer(self.path, self.tokenizer_spec, files)
+        with _naming(self.path):
+            return create(self.tokenizer_spec, files)
 
     def limits(self, *, has_shortlist: bool = False) -> DecodingLimits:
         """What this model says about the options of decoding."""
@@ -184,15 +187,21 @@ def read_checkpoint(path: str) -> Checkpoint:
     from pytransformer import loaders
 
     checkpoint = loaders.load(path)
-    if checkpoint.tokenizer.kind != PICTURES:
-        _tokenizer(path, checkpoint.tokenizer, checkpoint.files)
+    with _naming(path):
+        if checkpoint.tokenizer.kind == PICTURES:
+            from pytransformer.pictures import PictureReader
+
+            PictureReader(checkpoint.tokenizer.settings)
+        else:
+            create(checkpoint.tokenizer, checkpoint.files)
     return checkpoint
 
 
-def _tokenizer(path: str, spec: TokenizerSpec, files: Mapping[str, bytes]) -> Tokenizer:
-    """The tokenizer of the model at `path`; raises CheckpointError that names it."""
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Puts the path of the model before messages of errors."""
     try:
-        return create(spec, files)
+        yield
     except CheckpointError as error:
         raise type(error)(f"{path}: {error}") from None
 

@@ -14,6 +14,7 @@ from typing import Any
 from pytransformer.config_reader import read_fields, read_object
 from pytransformer.errors import CheckpointError
 from pytransformer.model_spec import GenerationSpec, ModelSpec, TokenizerSpec
+from pytransformer.tokenizer_settings import check_settings
 
 FORMAT = "pytransformer"
 FORMAT_VERSION = "1"
@@ -60,6 +61,7 @@ def read_config(text: str) -> tuple[str, ModelSpec, GenerationSpec, TokenizerSpe
         "tokenizer": TokenizerSpec,
     }
     values = read_fields(fields, config, "config")
+    check_settings(values["tokenizer"].settings, "config.tokenizer.settings")
     return values["family"], values["model"], values["generation"], values["tokenizer"]
 
 

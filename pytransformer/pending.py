@@ -79,17 +79,22 @@ class Pending:
 
         Raises DecodingError if the search of one came to nothing.
         """
-        self.check_process()
-        try:
-            found = iter(self.job.result() if self.job is not None else [])
-        except ValueError as error:
-            raise DecodingError(str(error)) from None
+        found = iter(self._result())
         return [list(next(found)) if content else self._nothing() for content in self._has_content]
 
     def encodings(self) -> list[_native.Hypothesis]:
-        """What a job that only encodes has made of each source; waits. To be called once."""
+        """What a job that only encodes has made of each source; waits. To be called once.
+
+        Raises DecodingError if numbers are not finite.
+        """
+        return [found[0] for found in self._result()]
+
+    def _result(self) -> list[list[_native.Hypothesis]]:
         self.check_process()
-        return [found[0] for found in self.job.result()] if self.job is not None else []
+        try:
+            return self.job.result() if self.job is not None else []
+        except ValueError as error:
+            raise DecodingError(str(error)) from None
 
     def events(self) -> list[_native.TokenEvent]:
         """Waits for tokens that are certain; an empty list says that there will be no more."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from pytransformer.errors import CheckpointError, OptionError
+from pytransformer.errors import CheckpointError, OptionError, UnsupportedModelError
 
 FloatArray = npt.NDArray[np.float32]
 
 # Pillow's filters work in whole numbers, with so many bits behind the point.
 _FRACTION = 2.0**22
+# Of a side, and of a picture in all channels; resizing takes some times as much memory.
+_MOST_PIXELS, _MOST_NUMBERS = 4096, 2**24
 
 
 class PictureReader:
@@ -32,10 +36,21 @@ class PictureReader:
             self._resizes: bool = settings["resizes"]
             factor, mean = settings["rescale_factor"], settings["mean"]
             deviation = np.array(settings["deviation"], np.float64)
-            self._scale = float(factor) / deviation
-            self._shift = np.array(mean, np.float64) / deviation
+            with np.errstate(all="ignore"):
+                self._scale = float(factor) / deviation
+                self._shift = np.array(mean, np.float64) / deviation
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the settings of pictures are incomplete: {error!r}") from None
+        per_channel = self._scale.shape == self._shift.shape == (self._channels,)
+        if not per_channel or not np.isfinite(np.add(self._scale, self._shift)).all():
+            raise CheckpointError("the settings of pictures do not give finite numbers")
+        if min(self._patch) < 1 or any(map(operator.gt, self._patch, self.size)):
+            raise CheckpointError("the settings of pictures make no patches")
+        if max(self.size) > _MOST_PIXELS or math.prod(self.size) * self._channels > _MOST_NUMBERS:
+            raise UnsupportedModelError(
+                f"pictures of {self.size[0]} x {self.size[1]} pixels in {self._channels} channels "
+                "are larger than those that are supported"
+            )
 
     def vectors(self, picture: object, name: str = "the picture") -> FloatArray:
         """The vectors [1 + patches, channels * patch_height * patch_width] of a picture.

@@ -19,7 +19,7 @@ from hostile_directories import DIRECTORIES, store_as_bin, store_as_shards, writ
 from memory_bounds import memory_within
 from mutations import damaged, json_mutants, refused, rewritten
 from pytransformer import Encoder, Generator, Translator
-from pytransformer.errors import CheckpointError, PytransformerError
+from pytransformer.errors import PytransformerError
 from pytransformer.loaders.huggingface import Settings
 from pytransformer.loaders.huggingface_t5_tokenizer import read_tokenizer
 from pytransformer.loaders.safetensors_file import SafetensorsFile

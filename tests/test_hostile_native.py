@@ -6,7 +6,6 @@ there is a result, or an error that says that its numbers are not finite.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import re
@@ -22,20 +21,16 @@ from native_images import config_of, image_of, stored_tensors
 from pytransformer import _native, native
 from pytransformer.errors import CheckpointError
 from pytransformer.model_spec import (
-    NO_STACK,
     Activation,
     Architecture,
     Autoregression,
-    AverageSpec,
     DistanceKind,
-    DistanceSpec,
     HeadSpec,
     ModelSpec,
     NormKind,
     NormPosition,
     PositionKind,
     PositionSpec,
-    StackSpec,
 )
 from pytransformer.native_header import read_config
 from random_models import (
@@ -110,7 +105,7 @@ def open_both(image: Image) -> tuple[_native.Model, ModelSpec] | None:
     try:
         model = _native.Model.from_buffer(image, "hostile")
     except ValueError as error:
-        assert str(error).startswith("hostile: ")
+        assert str(error).startswith("hostile: ")  # noqa: PT017
         return None
     try:
         return model, read_config(model.config)[1]

@@ -85,7 +85,19 @@ class FramedTokenizer:
         self._default_target: str | None = settings["target_language"]
         self._target_by: str | None = settings["target_by"]
         self._needs_target: bool = settings["needs_target"]
+        self._check_languages(frame)
         self._language_ids = frozenset(map(self._source.id_of, self._tokens.values()))
+
+    def _check_languages(self, frame: Sequence[str]) -> None:
+        """Raises KeyError for a language whose token will be needed, and that has none."""
+        named_by_tokens = TARGET in frame or self._target_by in ("first_token", "start_token")
+        for needed, languages, default in (
+            (SOURCE in frame, self._sources.codes, self._default_source),
+            (named_by_tokens, self._targets.codes, self._default_target),
+        ):
+            codes = [*languages, *([] if default is None else [default])]
+            if needed and not self._tokens.keys() >= set(codes):
+                raise KeyError("language_tokens")
 
     @property
     def source_languages(self) -> tuple[str, ...]:

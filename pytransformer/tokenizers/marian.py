@@ -62,6 +62,7 @@ class MarianTokenizer(MarkedWords):
         }
         self._added = AddedTokens(added)
         self._end = settings["eos_token"]
+        self._end_id = self._source_ids[self._end]
         self._source_unknown = self._source_ids[settings["unk_token"]]
         self._target_unknown = self._target_ids[settings["unk_token"]]
         self._source_lang = settings.get("source_lang")
@@ -98,8 +99,7 @@ class MarianTokenizer(MarkedWords):
 
     def source_ids(self, tokens: Sequence[str]) -> list[int]:
         ids = [self._source_ids.get(token, self._source_unknown) for token in tokens]
-        end = self._source_ids[self._end]
-        return ids if ids and ids[-1] == end else [*ids, end]
+        return ids if ids and ids[-1] == self._end_id else [*ids, self._end_id]
 
     def target_ids(self, tokens: Sequence[str]) -> list[int]:
         return [self._target_ids.get(token, self._target_unknown) for token in tokens]

@@ -40,6 +40,6 @@ def token_list(content: bytes, name: str) -> list[str | None]:
         tokens: list[str | None] = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{name}: broken JSON: {error}") from None
-    if not isinstance(tokens, list):
+    if not isinstance(tokens, list) or not all(t is None or isinstance(t, str) for t in tokens):
         raise CheckpointError(f"{name}: not a list of tokens")
     return tokens
