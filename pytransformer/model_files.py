@@ -141,7 +141,8 @@ def open_model(
         raise
     except ValueError as error:
         raise CheckpointError(str(error)) from None
-    family, spec, generation, tokenizer_spec = read_config(model.config)
+    with _naming(name):
+        family, spec, generation, tokenizer_spec = read_config(model.config)
     _check_architecture(name, spec.architecture, architecture)
     return OpenModel(name, model, family, spec, generation, tokenizer_spec)
 

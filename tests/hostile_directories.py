@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import sentencepiece
 import tokenizers
@@ -41,11 +43,16 @@ from transformers.utils import logging
 
 from checkpoints import write_bin, write_tokenizer
 from fast_tokenizers import list_nllb
+from pytransformer import Encoder, Generator, Translator
+from pytransformer.errors import PytransformerError
+from pytransformer.model_spec import Checkpoint
 from tokenizer_pairs import train, write_json
 
 logging.disable_progress_bar()
 # For models as small as these, the threads' meetings cost more than their work saves.
 torch.set_num_threads(1)
+
+TEXT = "a dog </s> ▁x ä"
 
 MODELS = {
     "marian": (MarianConfig, MarianMTModel),
@@ -95,6 +102,32 @@ def write_directory(path: Path, name: str) -> Path:
             parameter.normal_(0.0, 0.5)
     model.save_pretrained(path)
     return path
+
+
+def use(model: Path | Checkpoint, sound: Checkpoint) -> None:
+    """Opens a model that is like a sound one, and has it do a little of what it is for.
+
+    What it cannot do, it may say by any error of the package.
+    """
+    if sound.model.architecture == "encoder":
+        encoder = Encoder(model, intra_threads=1)
+        assert encoder.tokenizer if sound.files else encoder.pictures
+        with contextlib.suppress(PytransformerError):
+            encoder.encode(TEXT if sound.files else np.zeros((1, 6, 6), np.float32))
+    elif sound.model.architecture == "decoder":
+        generator = Generator(model, intra_threads=1)
+        assert generator.tokenizer
+        with contextlib.suppress(PytransformerError):
+            generator.generate(TEXT, max_decoding_length=3)
+    else:
+        _translate(Translator(model, intra_threads=1))
+
+
+def _translate(translator: Translator) -> None:
+    languages = {"src_lang": translator.source_languages, "tgt_lang": translator.target_languages}
+    named: dict[str, Any] = {option: codes[-1] for option, codes in languages.items() if codes}
+    with contextlib.suppress(PytransformerError):
+        translator.translate(TEXT, max_decoding_length=3, **named)
 
 
 def store_as_bin(path: Path, shards: int) -> None:

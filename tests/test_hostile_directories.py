@@ -11,14 +11,20 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from checkpoints import edit_json
-from hostile_directories import DIRECTORIES, store_as_bin, store_as_shards, write_directory
+from hostile_directories import (
+    DIRECTORIES,
+    TEXT,
+    store_as_bin,
+    store_as_shards,
+    use,
+    write_directory,
+)
 from memory_bounds import memory_within
 from mutations import damaged, json_mutants, refused, rewritten
-from pytransformer import Encoder, Generator, Translator
+from pytransformer import Translator
 from pytransformer.errors import PytransformerError
 from pytransformer.loaders.huggingface import Settings
 from pytransformer.loaders.huggingface_t5_tokenizer import read_tokenizer
@@ -34,7 +40,6 @@ pytestmark = [
 
 LEAST = 2000  # inputs of each format
 MEGABYTES = 80  # beyond what a process has that has opened some models
-TEXT = "a dog </s> ▁x ä"
 Counts = tuple[int, int]
 
 # Mutants of each file, of its values and of its bytes.
@@ -81,24 +86,8 @@ class User:
         if key not in self._known:
             self._known.add(key)
             self.used += 1
-            use(checkpoint)
-
-
-def use(checkpoint: Checkpoint) -> None:
-    with contextlib.suppress(PytransformerError):
-        if checkpoint.model.architecture == "encoder":
-            encoder = Encoder(checkpoint, intra_threads=1)
-            encoder.encode(TEXT if checkpoint.files else np.zeros((1, 6, 6), np.float32))
-        elif checkpoint.model.architecture == "decoder":
-            Generator(checkpoint, intra_threads=1).generate(TEXT, max_decoding_length=3)
-        else:
-            translate(Translator(checkpoint, intra_threads=1))
-
-
-def translate(translator: Translator) -> None:
-    languages = {"src_lang": translator.source_languages, "tgt_lang": translator.target_languages}
-    named = {option: codes[-1] for option, codes in languages.items() if codes}
-    translator.translate(TEXT, max_decoding_length=3, **named)
+            with contextlib.suppress(PytransformerError):
+                use(checkpoint, checkpoint)
 
 
 def _digest(checkpoint: Checkpoint) -> bytes:

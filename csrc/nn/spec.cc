@@ -178,8 +178,10 @@ ModelSpec parse_model_spec(const std::string& config) {
   if (spec.encoder.autoregression != Autoregression::self_attention) {
     throw JsonError("an encoder has self-attention");
   }
-  if (spec.decoder.vector_size > 0) throw JsonError("a decoder reads tokens, not vectors");
-  if ((!spec.has_encoder() && (spec.encoder.num_layers > 0 || spec.encoder.vector_size > 0)) ||
+  if (spec.decoder.vector_size > 0 || (spec.encoder.vector_size > 0 && spec.has_decoder())) {
+    throw JsonError("only an encoder alone reads vectors");
+  }
+  if ((!spec.has_encoder() && spec.encoder.num_layers > 0) ||
       (!spec.has_decoder() && spec.decoder.num_layers > 0)) {
     throw JsonError("the stack that the architecture lacks has layers");
   }
