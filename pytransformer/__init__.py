@@ -8,9 +8,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 
 try:
-    from pytransformer import _native  # noqa: F401
+    from pytransformer import _native
 except ImportError as error:
     from importlib.util import find_spec
 
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING
 from pytransformer.errors import (
     CheckpointError,
     DecodingError,
+    MemoryLimitError,
     OptionError,
     PytransformerError,
     UnsupportedModelError,
@@ -67,6 +69,7 @@ __all__ = [
     "GenerationStepResult",
     "Generator",
     "InputLengthError",
+    "MemoryLimitError",
     "OptionError",
     "PytransformerError",
     "ScoredText",
@@ -76,8 +79,14 @@ __all__ = [
     "Translator",
     "UnsupportedModelError",
     "__version__",
+    "get_include",
     "pipeline",
 ]
+
+
+def get_include() -> str:
+    """The folder of pytransformer.h and pytransformer.hpp, as `cimport pytransformer` needs it."""
+    return os.path.join(os.path.dirname(_native.__file__), "include")
 
 
 # What few programs need is imported when it is first used: names by their modules.

@@ -18,6 +18,9 @@ def supported_isas() -> list[str]:
 def active_isa() -> str:
     """The instruction set in use: the best one, or a lower one that PYTRANSFORMER_ISA names."""
 
+# The functions of pytransformer.h, for `cimport pytransformer`.
+c_table: object
+
 def available_threads() -> int:
     """Cores that this process may use: its affinity, cut by the container's CPU quota."""
 
@@ -47,6 +50,10 @@ class Model:
     @property
     def size_bytes(self) -> int:
         """Size of the native image."""
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the image is the file itself, and not in the process's own memory."""
 
     def file(self, tensor: str, length: int) -> bytes:
         """The first `length` bytes of the byte tensor named `tensor`."""
@@ -202,18 +209,34 @@ class Completions:
 
     def close(self) -> None: ...
 
+class DefaultFloatEnvironment:
+    """In its block, the thread rounds to the nearest number and computes with denormals."""
+
+    def __init__(self) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exception: object) -> None: ...
+
 class Engine:
     """Workers that run searches over one model. Its methods may be called from several threads."""
 
     def __init__(
-        self, model: Model, inter_threads: int, intra_threads: int, isa: str = ""
-    ) -> None: ...
+        self,
+        model: Model,
+        inter_threads: int,
+        intra_threads: int,
+        isa: str = "",
+        max_memory: int = 0,
+    ) -> None:
+        """`max_memory`: bytes that the work may take; 0 for no limit."""
+
     @property
     def isa(self) -> str: ...
     @property
     def inter_threads(self) -> int: ...
     @property
     def intra_threads(self) -> int: ...
+    @property
+    def max_memory(self) -> int: ...
     def start_profile(self) -> None:
         """Starts to count from nothing what the workers do; until then nothing is counted."""
 
@@ -222,7 +245,7 @@ class Engine:
         of the first thread of each worker, summed, and counts of rows, steps and keys."""
 
     def submit(self, requests: Sequence[Request], options: SearchOptions) -> Job:
-        """Checks all of it (ValueError) and queues it."""
+        """Checks all of it (ValueError, MemoryLimitError) and queues it."""
 
     def encode(self, source: Sequence[int]) -> npt.NDArray[np.float32]:
         """Encoder states [tokens, d_model] of one source."""
@@ -386,8 +409,11 @@ class Kernels(LayerKernels):
     ) -> npt.NDArray[np.float32]:
         """scale * row `ids[i]` of the packed embedding + positions[i]; -> [len(ids), k]."""
 
-    def peak_gops(self, compute_type: str) -> float:
-        """Multiplications and additions per second that one core can do, in 10^9."""
+    def peak_gops(self, compute_type: str, rounds: int = 100000) -> float:
+        """Multiplications and additions per second that one core can do, in 10^9.
+
+        The best of 15 tries; a round is 48 products of 16 outputs.
+        """
 
     def read_gbps(self, size_bytes: int) -> float:
         """10^9 bytes per second that one core reads, again and again, of `size_bytes` bytes."""

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "io/utf8.h"
+
 namespace pytransformer::io {
 namespace {
 
@@ -20,6 +22,10 @@ class JsonParser {
   explicit JsonParser(std::string_view text) : text_(text) {}
 
   Json document() {
+    if (const size_t place = find_invalid_utf8(text_); place < text_.size()) {
+      position_ = place;
+      fail("not UTF-8");
+    }
     Json value = parse_value(0);
     skip_space();
     if (position_ != text_.size()) fail("text after the value");
@@ -129,19 +135,22 @@ class JsonParser {
     return number;
   }
 
+  static bool is_plain(char c) {
+    return c != '"' && c != '\\' && static_cast<unsigned char>(c) >= 0x20;
+  }
+
   std::string parse_string() {
     std::string result;
     ++position_;
     while (true) {
+      const size_t begin = position_;
+      while (position_ < text_.size() && is_plain(text_[position_])) ++position_;
+      result.append(text_, begin, position_ - begin);
       if (position_ == text_.size()) fail("string ends too early");
       const char c = text_[position_++];
       if (c == '"') return result;
-      if (static_cast<unsigned char>(c) < 0x20) fail("control character in a string");
-      if (c == '\\') {
-        append_escape(result);
-      } else {
-        result += c;
-      }
+      if (c != '\\') fail("control character in a string");
+      append_escape(result);
     }
   }
 

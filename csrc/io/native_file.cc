@@ -74,7 +74,10 @@ std::shared_ptr<const NativeFile> NativeFile::open(const std::string& path) {
   if (address == MAP_FAILED) throw std::system_error(errno, std::generic_category(), path);
   std::shared_ptr<const void> owner(
       address, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
-  return from_memory({static_cast<const std::byte*>(address), size}, std::move(owner), path);
+  const std::span<const std::byte> image(static_cast<const std::byte*>(address), size);
+  const std::shared_ptr<NativeFile> mapped(new NativeFile(image, std::move(owner), path));
+  mapped->is_mapped_ = true;
+  return mapped;
 }
 
 std::shared_ptr<const NativeFile> NativeFile::from_memory(std::span<const std::byte> image,

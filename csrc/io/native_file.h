@@ -42,6 +42,8 @@ class NativeFile {
 
   const std::string& name() const { return name_; }
   const std::string& config() const { return config_; }
+  // Otherwise it is in memory.
+  bool is_mapped() const { return is_mapped_; }
   int64_t size_bytes() const { return static_cast<int64_t>(image_.size()); }
   const std::map<std::string, TensorView, std::less<>>& tensors() const { return tensors_; }
   // Null if there is none of that name.
@@ -59,6 +61,7 @@ class NativeFile {
 
   std::shared_ptr<const void> owner_;
   std::span<const std::byte> image_;
+  bool is_mapped_ = false;
   std::span<const std::byte> data_;  // behind the header
   std::string name_;
   std::string config_;

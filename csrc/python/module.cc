@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -12,7 +13,9 @@
 
 #include "decode/engine.h"
 #include "decode/inspect.h"
+#include "embed/table.h"
 #include "python/bindings.h"
+#include "simd/float_environment.h"
 #include "simd/threads.h"
 
 namespace py = pybind11;
@@ -91,11 +94,11 @@ py::object encode(Engine& engine, Ids source) {
   return found[0][py::int_(0)].attr("states");
 }
 
-Array logits(const Engine& engine, const Ids& source, const Ids& target) {
+Array logits(Engine& engine, const Ids& source, const Ids& target) {
   std::vector<float> values;
   {
     const py::gil_scoped_release release;
-    values = decode::forced_logits(engine.model(), engine.isa(), source, target);
+    values = decode::forced_logits(engine, source, target);
   }
   return to_array(values, target.size());
 }
@@ -108,11 +111,11 @@ Array to_maps(const std::vector<float>& values, const nn::StackSpec& stack, size
   return array;
 }
 
-py::tuple attention(const Engine& engine, const Ids& source, const Ids& target) {
+py::tuple attention(Engine& engine, const Ids& source, const Ids& target) {
   decode::Attention maps;
   {
     const py::gil_scoped_release release;
-    maps = decode::forced_attention(engine.model(), engine.isa(), source, target);
+    maps = decode::forced_attention(engine, source, target);
   }
   const nn::ModelSpec& spec = engine.model().spec();
   return py::make_tuple(to_maps(maps.encoder, spec.encoder, source.size(), source.size()),
@@ -133,6 +136,9 @@ void register_errors() {
     } catch (const decode::Cancelled& e) {
       const py::object type = py::module_::import("concurrent.futures").attr("CancelledError");
       PyErr_SetString(type.ptr(), e.what());
+    } catch (const decode::MemoryLimitError& e) {
+      const py::object type = py::module_::import("pytransformer.errors").attr("MemoryLimitError");
+      PyErr_SetString(type.ptr(), e.what());
     } catch (const std::system_error& e) {
       errno = e.code().value();
       PyErr_SetFromErrnoWithFilename(PyExc_OSError, e.what());
@@ -149,6 +155,8 @@ void bind_model(py::module_& module) {
       .def_property_readonly("num_parameters", &Model::num_parameters)
       .def_property_readonly("size_bytes",
                              [](const Model& model) { return model.file().size_bytes(); })
+      .def_property_readonly("is_mapped",
+                             [](const Model& model) { return model.file().is_mapped(); })
       .def("file", &model_file, py::arg("tensor"), py::arg("length"));
 }
 
@@ -172,18 +180,37 @@ py::dict profile(Engine& engine) {
   return result;
 }
 
+// For Python's `with`, on one thread.
+class FloatEnvironmentScope {
+ public:
+  void enter() { environment_.emplace(); }
+  void exit(const py::args&) { environment_.reset(); }
+
+ private:
+  std::optional<simd::DefaultFloatEnvironment> environment_;
+};
+
+void bind_float_environment(py::module_& module) {
+  py::class_<FloatEnvironmentScope>(module, "DefaultFloatEnvironment")
+      .def(py::init<>())
+      .def("__enter__", &FloatEnvironmentScope::enter)
+      .def("__exit__", &FloatEnvironmentScope::exit);
+}
+
 void bind_engine(py::module_& module) {
   py::class_<Engine>(module, "Engine")
-      .def(
-          py::init([](std::shared_ptr<Model> model, int inter_threads, int intra_threads,
-                      const std::string& isa) {
-            const simd::Isa chosen = isa.empty() ? simd::active_isa() : simd::parse_isa(isa);
-            return std::make_unique<Engine>(std::move(model), inter_threads, intra_threads, chosen);
-          }),
-          py::arg("model"), py::arg("inter_threads"), py::arg("intra_threads"), py::arg("isa") = "")
+      .def(py::init([](std::shared_ptr<Model> model, int inter_threads, int intra_threads,
+                       const std::string& isa, int64_t max_memory) {
+             const simd::Isa chosen = isa.empty() ? simd::active_isa() : simd::parse_isa(isa);
+             return std::make_unique<Engine>(std::move(model), inter_threads, intra_threads, chosen,
+                                             max_memory);
+           }),
+           py::arg("model"), py::arg("inter_threads"), py::arg("intra_threads"),
+           py::arg("isa") = "", py::arg("max_memory") = 0)
       .def_property_readonly("isa", [](const Engine& engine) { return simd::name(engine.isa()); })
       .def_property_readonly("inter_threads", &Engine::inter_threads)
       .def_property_readonly("intra_threads", &Engine::intra_threads)
+      .def_property_readonly("max_memory", &Engine::max_memory)
       .def("start_profile", &Engine::start_profile)
       .def("read_profile", &profile)
       .def("submit", &Engine::submit, py::arg("requests"), py::arg("options"),
@@ -205,5 +232,8 @@ PYBIND11_MODULE(_native, module) {
   pytransformer::python::bind_model(module);
   pytransformer::python::bind_requests(module);
   pytransformer::python::bind_jobs(module);
+  pytransformer::python::bind_float_environment(module);
   pytransformer::python::bind_engine(module);
+  module.attr("c_table") =
+      py::capsule(&pytransformer::embed::kTable, pytransformer::embed::kTableName);
 }
