@@ -106,7 +106,9 @@ void multiply_panels(const SmallProduct& args, int64_t panel = 0) {
     StridedLines b = args.b;
     b.data += panel * b.panel_bytes;
     const auto tile = multiply<Format, 1, kRows, kPanels>(a, b, args.k);
+#pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) {
         store(args.c + r * args.ldc + (panel + p) * kLanes, tile.v[r][p]);
       }

@@ -36,13 +36,11 @@ inline F32x16 load_bfloat16(const void* p) { return from_image(shift_left<16>(lo
 struct Float32 {
   static constexpr ComputeType kType = ComputeType::float32;
   using Sum = F32x16;
-  using Value = F32x16;
+  using Value = Factor;
   using Weight = F32x16;
 
   static Weight weight(const std::byte* line) { return load(reinterpret_cast<const float*>(line)); }
-  static Value value(const uint32_t* word) {
-    return broadcast(*reinterpret_cast<const float*>(word));
-  }
+  static Value value(const uint32_t* word) { return factor(*reinterpret_cast<const float*>(word)); }
   static Sum multiply_add(Sum sum, Value x, Weight w) { return fma(x, w, sum); }
   static F32x16 result(Sum sum, F32x16 bias, const GemmArgs&, int64_t, int64_t) {
     return sum + bias;
@@ -63,20 +61,21 @@ struct BFloat16 {
                              reinterpret_cast<__m512bh>(static_cast<__m512i>(w)))};
   }
 #else
+  template <typename Number>
   struct Pair {
-    F32x16 lower;
-    F32x16 upper;
+    Number lower;
+    Number upper;
   };
-  using Value = Pair;
-  using Weight = Pair;
+  using Value = Pair<Factor>;
+  using Weight = Pair<F32x16>;
 
   static Weight weight(const std::byte* line) {
     const I32x16 words = load_words(line);
     return {lower_half(words), upper_half(words)};
   }
   static Value value(const uint32_t* word) {
-    return {broadcast(__builtin_bit_cast(float, *word << 16)),
-            broadcast(__builtin_bit_cast(float, *word & 0xffff0000u))};
+    return {factor(__builtin_bit_cast(float, *word << 16)),
+            factor(__builtin_bit_cast(float, *word & 0xffff0000u))};
   }
   static Sum multiply_add(Sum sum, const Value& x, const Weight& w) {
     return fma(x.upper, w.upper, fma(x.lower, w.lower, sum));

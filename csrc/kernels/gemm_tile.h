@@ -9,20 +9,32 @@ namespace {
 
 constexpr bool kManyRegisters = kRegisters >= 32;
 
+template <typename T>
+constexpr int kUnits = sizeof(T) / sizeof(F32x16);
+
+// Rows for whose sums, `of_a_row` registers each, there is room beside so many registers.
+constexpr int rows_beside(int registers, int of_a_row = 1) {
+  const int rows = (kRegisters - registers) / of_a_row;
+  return rows > 2 ? rows : 2;
+}
+
 // How the products of one format are cut so that accumulators, weights and one word of A fill the
 // registers.
 template <typename Format>
 struct Cut {
   // Many rows.
   static constexpr int kTilePanels = kManyRegisters ? 2 : 1;
-  static constexpr int kTileRows = kManyRegisters ? 12 : kRegisters - 2;
+  static constexpr int kTileRows =
+      kManyRegisters ? 12 : rows_beside(1 + kUnits<typename Format::Weight>);
   // Few rows: rows that share one pass over the weights.
   static constexpr int kPassRows = kManyRegisters ? 8 : kTileRows;
   // Panels at once: as many as the registers hold, so that the accumulators hide each other's
   // latency; more streams than six were measured to slow the caches down.
   static constexpr int pass_panels(int rows) {
-    const int panels = kRegisters * 3 / 4 / rows;
-    return panels > 6 ? 6 : panels > 1 ? panels : 1;
+    constexpr int kSums = kTileRows * kTilePanels;
+    constexpr int kMost = kSums < 6 ? kSums : 6;
+    const int panels = (kSums + 1) / rows;
+    return panels > kMost ? kMost : panels > 1 ? panels : 1;
   }
   // Accumulators of one output, which take turns along k. One, where the order of k matters.
   static constexpr int pass_chains(int) { return 1; }
@@ -34,7 +46,7 @@ struct Cut {
 template <>
 struct Cut<Int8> {
   static constexpr int kTilePanels = kManyRegisters ? 2 : 1;
-  static constexpr int kTileRows = kManyRegisters ? 12 : kRegisters >= 8 ? 4 : 2;
+  static constexpr int kTileRows = kManyRegisters ? 12 : rows_beside(1 + kDotRegisters);
   static constexpr int kPassRows = kManyRegisters ? 8 : kTileRows;
   static constexpr int pass_panels(int rows) { return kManyRegisters && rows > 4 ? 2 : 1; }
   static constexpr int pass_chains(int rows) {
@@ -45,7 +57,8 @@ struct Cut<Int8> {
 template <>
 struct Cut<Int4> {
   static constexpr int kTilePanels = 1;
-  static constexpr int kTileRows = kManyRegisters ? 12 : kRegisters >= 8 ? 3 : 2;
+  // A line makes two of weights, and a row has sums of two kinds.
+  static constexpr int kTileRows = kManyRegisters ? 12 : rows_beside(2, 1 + kUnits<NibbleSum>);
   static constexpr int kPassRows = kManyRegisters ? 8 : kTileRows;
   static constexpr int pass_panels(int) { return 1; }
   static constexpr int pass_chains(int) { return 1; }
@@ -88,18 +101,35 @@ struct Tile {
   typename Format::Sum v[kRows][kPanels];
 };
 
-// The words of one k, for all rows and panels.
+// The words of one k, for all rows and panels. The side that fills fewer registers is held in them;
+// the other one passes through.
 template <typename Format, int kRows, int kPanels, typename A, typename B>
 inline void multiply_line(const A& a, const B& b, int64_t i, Tile<Format, kRows, kPanels>& tile) {
-  typename Format::Weight w[kPanels];
+  using Value = typename Format::Value;
+  using Weight = typename Format::Weight;
+  if constexpr ((kRows - 1) * sizeof(Value) < (kPanels - 1) * sizeof(Weight)) {
+    Value x[kRows];
 #pragma GCC unroll 16
-  for (int p = 0; p < kPanels; ++p) w[p] = Format::weight(b.at(p, i));
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    const typename Format::Value x = Format::value(a.at(r, i));
+    for (int r = 0; r < kRows; ++r) x[r] = Format::value(a.at(r, i));
 #pragma GCC unroll 16
     for (int p = 0; p < kPanels; ++p) {
-      tile.v[r][p] = Format::multiply_add(tile.v[r][p], x, w[p]);
+      const Weight w = Format::weight(b.at(p, i));
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        tile.v[r][p] = Format::multiply_add(tile.v[r][p], x[r], w);
+      }
+    }
+  } else {
+    Weight w[kPanels];
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) w[p] = Format::weight(b.at(p, i));
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Value x = Format::value(a.at(r, i));
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) {
+        tile.v[r][p] = Format::multiply_add(tile.v[r][p], x, w[p]);
+      }
     }
   }
 }

@@ -31,6 +31,11 @@ constexpr char kCompiledIsa[] = "avx512";
 #endif
 #elif defined(__AVX2__) && defined(__FMA__)
 constexpr char kCompiledIsa[] = "avx2";
+#elif defined(__ARM_FEATURE_DOTPROD)
+constexpr char kCompiledIsa[] = "neon_dotprod";
+#elif defined(__aarch64__)
+// The same instructions; only the vector types tell these two apart.
+constexpr const char* kCompiledIsa = kIsa == simd::Isa::portable ? "portable" : "neon";
 #else
 constexpr char kCompiledIsa[] = "portable";
 #endif

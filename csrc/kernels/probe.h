@@ -38,6 +38,7 @@ float probe_format(int64_t rounds) {
     }
   }
   F32x16 total = broadcast(0.0f);
+#pragma GCC unroll 16
   for (int i = 0; i < kChains; ++i) total = total + as_float(chains[i]);
   return sum(total);
 }

@@ -10,6 +10,10 @@ const Table& table_avx512();
 const Table& table_avx512_vnni();
 const Table& table_avx512_bf16();
 #endif
+#ifdef PYTRANSFORMER_AARCH64
+const Table& table_neon();
+const Table& table_neon_dotprod();
+#endif
 
 const Table& table(simd::Isa isa) {
   switch (isa) {
@@ -22,6 +26,12 @@ const Table& table(simd::Isa isa) {
       return table_avx512();
     case simd::Isa::avx2:
       return table_avx2();
+#endif
+#ifdef PYTRANSFORMER_AARCH64
+    case simd::Isa::neon_dotprod:
+      return table_neon_dotprod();
+    case simd::Isa::neon:
+      return table_neon();
 #endif
     default:
       return table_portable();

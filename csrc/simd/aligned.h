@@ -1,7 +1,9 @@
 // Owning memory aligned to a cache line, which is also the widest register.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -13,6 +15,30 @@
 namespace pytransformer::simd {
 
 inline constexpr size_t kAlignment = 64;
+
+// Bytes that a block of memory may take, with what allocators add: a header and the way to an
+// aligned place, and whole pages for a large block.
+constexpr int64_t allocated(int64_t bytes) {
+  constexpr int64_t kLarge = 64 << 10;
+  constexpr int64_t kPage = 4096;
+  if (bytes == 0) return 0;
+  return bytes + 2 * static_cast<int64_t>(kAlignment) + (bytes < kLarge ? 0 : kPage);
+}
+
+// More than any machine has. Sizes that follow from what a caller asks for need not fit 64 bits.
+inline constexpr int64_t kEndlessBytes = int64_t{1} << 56;
+constexpr int64_t times(int64_t a, int64_t b) {
+  int64_t product = 0;
+  return __builtin_mul_overflow(a, b, &product) ? kEndlessBytes : std::min(product, kEndlessBytes);
+}
+template <typename... Factors>
+constexpr int64_t times(int64_t a, int64_t b, Factors... others) {
+  return times(times(a, b), others...);
+}
+
+// The same of a vector that comes to hold so many: it grows by doubling, and while it moves there
+// are two of it.
+constexpr int64_t allocated_by_growth(int64_t bytes) { return allocated(3 * bytes); }
 
 // A block of `size()` numbers. It grows but never shrinks, so that buffers that are resized at
 // every step stop allocating after the first ones.

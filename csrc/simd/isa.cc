@@ -8,6 +8,10 @@
 #ifdef PYTRANSFORMER_X86
 #include <cpuid.h>
 #endif
+#ifdef PYTRANSFORMER_AARCH64
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 namespace pytransformer::simd {
 namespace {
@@ -65,6 +69,14 @@ std::vector<Isa> detect() {
   return found;
 }
 
+#elif defined(PYTRANSFORMER_AARCH64)
+
+std::vector<Isa> detect() {
+  std::vector<Isa> found = {Isa::portable, Isa::neon};
+  if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) found.push_back(Isa::neon_dotprod);
+  return found;
+}
+
 #else
 
 std::vector<Isa> detect() { return {Isa::portable}; }
@@ -95,6 +107,10 @@ std::string_view name(Isa isa) {
       return "avx512_vnni";
     case Isa::avx512_bf16:
       return "avx512_bf16";
+    case Isa::neon:
+      return "neon";
+    case Isa::neon_dotprod:
+      return "neon_dotprod";
   }
   return "unknown";
 }

@@ -4,7 +4,7 @@
 
 namespace pytransformer::simd {
 
-// Lowest first. A higher one includes all that the lower ones can do.
-enum class Isa { portable, avx2, avx512, avx512_vnni, avx512_bf16 };
+// Of each kind of processor lowest first. A higher one includes all that the lower ones can do.
+enum class Isa { portable, avx2, avx512, avx512_vnni, avx512_bf16, neon, neon_dotprod };
 
 }  // namespace pytransformer::simd

@@ -1,12 +1,14 @@
 #include "simd/threads.h"
 
 #include <sched.h>
+#include <signal.h>
 
 #include <algorithm>
+#include <cfenv>
 #include <cmath>
 #include <fstream>
 #include <string>
-#include <thread>
+#include <utility>
 
 namespace pytransformer::simd {
 namespace {
@@ -33,12 +35,40 @@ double cgroup_quota() {
   return quota > 0 && period > 0 ? quota / period : INFINITY;
 }
 
+// Blocks the calling thread's signals, but for those that it causes itself: how these end the
+// process is the process's business.
+class SignalBlock {
+ public:
+  SignalBlock() {
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) {
+      sigdelset(&blocked, own);
+    }
+    pthread_sigmask(SIG_SETMASK, &blocked, &before_);
+  }
+  ~SignalBlock() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalBlock(const SignalBlock&) = delete;
+  SignalBlock& operator=(const SignalBlock&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 }  // namespace
 
 int available_threads() {
   const int cores = std::max(1, affinity_cores());
   const double quota = std::ceil(cgroup_quota());
   return quota < cores ? std::max(1, static_cast<int>(quota)) : cores;
+}
+
+std::thread start_thread(std::function<void()> body) {
+  const SignalBlock block;  // inherited
+  return std::thread([body = std::move(body)] {
+    std::fesetenv(FE_DFL_ENV);
+    body();
+  });
 }
 
 }  // namespace pytransformer::simd

@@ -1,4 +1,5 @@
-// 16 virtual lanes in two AVX registers. See vec_portable.h for what each function promises.
+// 16 virtual lanes in two AVX registers. See vec_quarters.h and vec_portable.h for what each function
+// promises.
 #pragma once
 
 #include <immintrin.h>
@@ -13,6 +14,7 @@ namespace {
 
 constexpr simd::Isa kIsa = simd::Isa::avx2;
 constexpr int kRegisters = 8;
+constexpr int kDotRegisters = 3;
 
 struct F32x16 {
   __m256 low;
@@ -71,6 +73,8 @@ inline F32x16 operator/(F32x16 a, F32x16 b) {
 inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
+using Factor = F32x16;
+inline Factor factor(float a) { return broadcast(a); }
 inline F32x16 max(F32x16 a, F32x16 b) {
   return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
 }

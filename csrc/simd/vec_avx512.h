@@ -1,4 +1,5 @@
-// 16 virtual lanes in one AVX-512 register. See vec_portable.h for what each function promises.
+// 16 virtual lanes in one AVX-512 register. See vec_quarters.h and vec_portable.h for what each function
+// promises.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +25,7 @@ constexpr simd::Isa kIsa = simd::Isa::avx512_vnni;
 constexpr simd::Isa kIsa = simd::Isa::avx512;
 #endif
 constexpr int kRegisters = 32;
+constexpr int kDotRegisters = 4;
 
 struct F32x16 {
   __m512 v;
@@ -53,6 +55,8 @@ inline F32x16 operator-(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; 
 inline F32x16 operator*(F32x16 a, F32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline F32x16 operator/(F32x16 a, F32x16 b) { return {_mm512_div_ps(a.v, b.v)}; }
 inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+using Factor = F32x16;
+inline Factor factor(float a) { return broadcast(a); }
 inline F32x16 max(F32x16 a, F32x16 b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline F32x16 min(F32x16 a, F32x16 b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline F32x16 abs(F32x16 a) { return {_mm512_andnot_ps(_mm512_set1_ps(-0.0f), a.v)}; }
