@@ -48,6 +48,7 @@ class Encoder(EngineOwner):
         compute_type: str = "default",
         inter_threads: int = 1,
         intra_threads: int = 0,
+        max_memory: int = 0,
     ) -> None:
         """Opens a model.
 
@@ -57,6 +58,7 @@ class Encoder(EngineOwner):
             compute_type: number format of the weights, as in :class:`pytransformer.Translator`.
             inter_threads: how many workers encode in parallel; they share the weights.
             intra_threads: threads of each worker; 0 shares out the cores that this process may use.
+            max_memory: bytes that the work may take, as in :class:`pytransformer.Translator`.
 
         Raises:
             CheckpointError: the model cannot be read; names the file and what would be right.
@@ -68,6 +70,7 @@ class Encoder(EngineOwner):
             compute_type=compute_type,
             inter_threads=inter_threads,
             intra_threads=intra_threads,
+            max_memory=max_memory,
         )
         super().__init__(model, settings)
         self._reader = InputReader(self._model)

@@ -36,12 +36,15 @@ class EngineOwner:
             if model is None or isinstance(model, Checkpoint)
             else os.path.abspath(os.fspath(model))
         )
-        self._model = open_model(model, settings.compute_type, self._ARCHITECTURE)
+        # What is computed here must not depend on how the caller's thread rounds.
+        with _native.DefaultFloatEnvironment():
+            self._model = open_model(model, settings.compute_type, self._ARCHITECTURE)
         cores_per_worker = _native.available_threads() // settings.inter_threads
         self._engine = _native.Engine(
             self._model.native,
             settings.inter_threads,
             settings.intra_threads or max(1, cores_per_worker),
+            max_memory=settings.max_memory,
         )
         self._watcher = CompletionWatcher()
 
@@ -112,6 +115,21 @@ class EngineOwner:
     def intra_threads(self) -> int:
         """Threads of each worker."""
         return self._engine.intra_threads
+
+    @property
+    def max_memory(self) -> int:
+        """Bytes that the work may take, beside the model; 0 for no limit."""
+        return self._engine.max_memory
+
+    @property
+    def weights_in_memory(self) -> int:
+        """Bytes of weights in this process's own memory, which `max_memory` does not count.
+
+        0 where the model's file is mapped, and so shared with other processes; what is converted
+        when it is opened, or comes from another format, is in memory.
+        """
+        native = self._model.native
+        return 0 if native.is_mapped else native.size_bytes
 
     def __repr__(self) -> str:
         return (

@@ -19,5 +19,9 @@ class OptionError(PytransformerError, ValueError):
     """An argument of a call that this model cannot serve, for example an unknown language."""
 
 
+class MemoryLimitError(PytransformerError, MemoryError):
+    """More than `max_memory` allows, even if nothing else runs; the message says what needs less."""
+
+
 class DecodingError(PytransformerError, ValueError):
     """A search that came to nothing: its options leave no token, or numbers are not finite."""

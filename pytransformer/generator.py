@@ -49,6 +49,7 @@ class Generator(EngineOwner):
         compute_type: str = "default",
         inter_threads: int = 1,
         intra_threads: int = 0,
+        max_memory: int = 0,
     ) -> None:
         """Opens a model.
 
@@ -58,6 +59,7 @@ class Generator(EngineOwner):
             compute_type: number format of the weights, as in :class:`pytransformer.Translator`.
             inter_threads: how many workers generate in parallel; they share the weights.
             intra_threads: threads of each worker; 0 shares out the cores that this process may use.
+            max_memory: bytes that the work may take, as in :class:`pytransformer.Translator`.
 
         Raises:
             CheckpointError: the model cannot be read; names the file and what would be right.
@@ -69,6 +71,7 @@ class Generator(EngineOwner):
             compute_type=compute_type,
             inter_threads=inter_threads,
             intra_threads=intra_threads,
+            max_memory=max_memory,
         )
         super().__init__(model, settings)
         self._sentences = SentenceTranslator(self._model, self._engine, None)

@@ -12,6 +12,7 @@ from pytransformer.option_rules import Integer, check, option, option_infos
 _MAX_THREADS = 1024
 THREADS = Integer(0, _MAX_THREADS)
 _SHORTLIST = Integer(0, 2**31 - 1)
+_MEMORY = Integer(0, 2**48)
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class EngineSettings:
     )
     inter_threads: int = option(Integer(1, _MAX_THREADS), "sentences translated in parallel")
     intra_threads: int = option(THREADS, "threads for each of them")
+    max_memory: int = option(
+        _MEMORY,
+        "bytes that translating may take besides the model; 0 for no limit",
+        flags=("--max-memory",),
+    )
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ class TranslationOwner(EngineOwner):
         compute_type: str = "default",
         inter_threads: int = 1,
         intra_threads: int = 0,
+        max_memory: int = 0,
         shortlist: str | os.PathLike[str] | None = None,
         shortlist_first: int = 100,
         shortlist_best: int = 100,
@@ -49,6 +50,10 @@ class TranslationOwner(EngineOwner):
             inter_threads: how many workers translate in parallel; they share the weights.
             intra_threads: threads of each worker; 0 shares out the cores that this process may use
                 (by its affinity and its container's quota).
+            max_memory: bytes that translating may take at any time, in all workers together; 0
+                for no limit. The model does not count (docs/embedding.md says what does). Sentences
+                wait until there is room; one that would not fit alone is refused
+                (:class:`pytransformer.errors.MemoryLimitError`).
             shortlist: a lexical shortlist in one of Marian's forms (docs/shortlists.md). Only the
                 tokens that it names for a source can then be generated, which is faster.
             shortlist_first: so many of the vocabulary's first tokens are always possible.
@@ -64,6 +69,7 @@ class TranslationOwner(EngineOwner):
             compute_type=compute_type,
             inter_threads=inter_threads,
             intra_threads=intra_threads,
+            max_memory=max_memory,
             shortlist_first=shortlist_first,
             shortlist_best=shortlist_best,
         )

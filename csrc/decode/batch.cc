@@ -11,12 +11,6 @@ namespace {
 
 using kernels::padded;
 
-// Rows of one pass of the encoder: enough for the matrix products to run at full speed, few enough
-// that what lies between them stays in the cache.
-constexpr int64_t kEncoderRows = 512;
-// The same for what sentences read in their first step.
-constexpr int64_t kFirstRows = 512;
-
 // At least as many rows as a task reads in its first step.
 int64_t first_rows(const Request& request, const nn::ModelSpec& model) {
   const int64_t start = model.has_encoder() ? 1 : request.length();
@@ -38,6 +32,12 @@ int64_t Batch::source_tokens() const {
   int64_t tokens = 0;
   for (const auto& active : active_) tokens += active->ticket.request().length();
   return tokens;
+}
+
+Load Batch::load() const {
+  Load load;
+  for (const auto& active : active_) load.add(active->ticket.need);
+  return load;
 }
 
 void Batch::admit(std::vector<Ticket> tickets) {
@@ -135,7 +135,9 @@ void Batch::finish_encoding(std::span<Ticket> group) {
   int64_t first = 0;
   for (size_t i = 0; i < group.size(); ++i) {
     const auto row = static_cast<int64_t>(i);
-    Encoding encoding;
+    // Moved all the way: a list of initial values would copy the states.
+    Translation result(1);
+    Encoding& encoding = result.front().encoding;
     encoding.rows = static_cast<size_t>(lengths[i]);
     encoding.states = without_padding(states, first, lengths[i], spec.encoder.d_model);
     first += lengths[i];
@@ -151,9 +153,7 @@ void Batch::finish_encoding(std::span<Ticket> group) {
     if (head.logits.data != nullptr) {
       encoding.logits = without_padding(head.logits, row, 1, spec.head->labels);
     }
-    Hypothesis result;
-    result.encoding = std::move(encoding);
-    finished_.push_back({std::move(group[i]), {std::move(result)}});
+    finished_.push_back({std::move(group[i]), std::move(result)});
   }
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "decode/job.h"
+#include "decode/memory.h"
 #include "decode/profile.h"
 #include "decode/task.h"
 #include "nn/decoder.h"
@@ -16,10 +17,17 @@
 
 namespace pytransformer::decode {
 
+// Rows of one pass of the encoder: enough for the matrix products to run at full speed, few enough
+// that what lies between them stays in the cache. A longer source has a pass of its own.
+inline constexpr int64_t kEncoderRows = 512;
+// The same for what sentences read in their first step.
+inline constexpr int64_t kFirstRows = 512;
+
 // A sentence taken from a job.
 struct Ticket {
   std::shared_ptr<Job> job;
   size_t index;
+  Need need;  // nothing where memory has no limit
   const Request& request() const { return job->request(index); }
   bool only_encodes() const { return job->options().encode; }
 };
@@ -36,6 +44,7 @@ class Batch {
   bool empty() const { return active_.empty(); }
   int64_t sentences() const { return static_cast<int64_t>(active_.size()); }
   int64_t source_tokens() const;
+  Load load() const;
 
   // Encodes the sentences and lets them take part in the next step.
   void admit(std::vector<Ticket> tickets);

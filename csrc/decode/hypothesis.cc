@@ -16,11 +16,11 @@ float Search::normalised(float score, int32_t length) const {
 
 // How many finished hypotheses a group gathers (Kasai et al. 2022, "A Call for Clarity in Beam
 // Search: How It Works and When It Stops").
-size_t Search::capacity(const Group& group) const {
-  if (options_.beam_rule == BeamRule::marian) return static_cast<size_t>(group.beam_size);
+size_t Search::capacity(int32_t beam_size) const {
+  if (options_.beam_rule == BeamRule::marian) return static_cast<size_t>(beam_size);
   const double wanted =
-      std::round(static_cast<double>(group.beam_size) * static_cast<double>(options_.patience));
-  return wanted < 1 ? 1 : static_cast<size_t>(wanted);
+      std::round(static_cast<double>(beam_size) * static_cast<double>(options_.patience));
+  return static_cast<size_t>(std::clamp(wanted, 1.0, 1e9));
 }
 
 // The tokens that the beam has read, and their log-probabilities.
@@ -75,7 +75,8 @@ void Search::enter(Group& group, Hypothesis hypothesis) const {
   });
   finished.insert(place, std::move(hypothesis));
   // CTranslate2 chooses among all that were finished.
-  if (!options_.as_ctranslate2() && finished.size() > capacity(group)) finished.pop_back();
+  if (!options_.as_ctranslate2() && finished.size() > capacity(group.beam_size))
+    finished.pop_back();
 }
 
 // How much of the source the translation has looked at (Wu et al. 2016, "Google's Neural Machine
@@ -136,6 +137,7 @@ void Search::add_records(Hypothesis& hypothesis, const Beam& beam) const {
   }
   if (!options_.return_logits) return;
   const auto size = static_cast<size_t>(decoder_.vocab_size);
+  hypothesis.logits.reserve(hypothesis.log_probs.size() * size);
   for (size_t i = 0; i < hypothesis.log_probs.size(); ++i) {
     const size_t step = i + static_cast<size_t>(unscored_);
     if (step < steps) {

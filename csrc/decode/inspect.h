@@ -1,18 +1,16 @@
 // What the model computes on the way, for one sentence: logits under a given target and attention.
-// By the same layers and cache as a search, on the caller's thread.
+// By the same layers and cache as a search, on the caller's thread, but within the engine's memory.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "nn/model.h"
-#include "simd/isa.h"
+#include "decode/engine.h"
 
 namespace pytransformer::decode {
 
 // Logits [target, vocab_size] that follow each token of `target` (start token included).
-std::vector<float> forced_logits(const nn::Model& model, simd::Isa isa,
-                                 const std::vector<int32_t>& source,
+std::vector<float> forced_logits(Engine& engine, const std::vector<int32_t>& source,
                                  const std::vector<int32_t>& target);
 
 // Attention weights of all layers and heads under a given target (start token included).
@@ -21,7 +19,7 @@ struct Attention {
   std::vector<float> decoder;  // [layers, heads, target, target], 0 for tokens that come later
   std::vector<float> cross;    // [layers, heads, target, source]
 };
-Attention forced_attention(const nn::Model& model, simd::Isa isa,
-                           const std::vector<int32_t>& source, const std::vector<int32_t>& target);
+Attention forced_attention(Engine& engine, const std::vector<int32_t>& source,
+                           const std::vector<int32_t>& target);
 
 }  // namespace pytransformer::decode

@@ -6,9 +6,10 @@
 
 namespace pytransformer::decode {
 
-Job::Job(std::vector<Request> requests, SearchOptions options)
+Job::Job(std::vector<Request> requests, SearchOptions options, std::vector<Need> needs)
     : requests_(std::move(requests)),
       options_(std::move(options)),
+      needs_(std::move(needs)),
       order_(requests_.size()),
       results_(requests_.size()),
       open_(requests_.size()) {

@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "decode/needs.h"
 #include "decode/options.h"
 #include "decode/results.h"
 
@@ -24,10 +25,12 @@ struct Cancelled : std::runtime_error {
 
 class Job {
  public:
-  Job(std::vector<Request> requests, SearchOptions options);
+  // `needs`: of each request; none where memory has no limit.
+  Job(std::vector<Request> requests, SearchOptions options, std::vector<Need> needs);
 
   const SearchOptions& options() const { return options_; }
   const Request& request(size_t index) const { return requests_[index]; }
+  Need need(size_t index) const { return needs_.empty() ? Need() : needs_[index]; }
   int64_t sentences() const { return static_cast<int64_t>(requests_.size()); }
 
   // Caller's side. wait() says whether the job has ended within the time given; result() then gives
@@ -62,6 +65,7 @@ class Job {
 
   const std::vector<Request> requests_;
   const SearchOptions options_;
+  const std::vector<Need> needs_;
   std::vector<size_t> order_;
   size_t next_ = 0;
   std::atomic<bool> cancelled_ = false;

@@ -9,6 +9,7 @@ namespace pytransformer::decode {
 Scoring::Scoring(const TaskSetting& setting)
     : options_(setting.options),
       target_(setting.request.target),
+      decoder_(setting.model.decoder),
       cache_(setting.model.decoder, setting.cache) {
   if (setting.model.has_encoder()) {
     before_ = {options_.decoder_start_token_id};
@@ -51,6 +52,23 @@ void Scoring::advance(std::span<const kernels::TopK>, std::span<const float> all
     result_.log_probs.push_back(log_prob);
   }
   done_ = true;
+}
+
+TaskNeeds Scoring::needs() const {
+  const auto targets = static_cast<int64_t>(target_.size());
+  if (targets == 0) return {};
+  const int64_t tokens = static_cast<int64_t>(before_.size()) + targets - 1;
+  TaskNeeds needs;
+  needs.first_rows = tokens;
+  needs.positions = tokens;
+  needs.candidates = candidates_needed();
+  constexpr auto kToken = static_cast<int64_t>(3 * sizeof(int32_t));
+  constexpr auto kTarget = static_cast<int64_t>(2 * sizeof(float) + sizeof(int32_t));
+  needs.bytes = static_cast<int64_t>(sizeof(Scoring)) +
+                nn::SelfCache::bytes(decoder_, cache_.type(), tokens) +
+                simd::allocated_by_growth(tokens * kToken) +
+                simd::allocated_by_growth(targets * kTarget);
+  return needs;
 }
 
 Translation Scoring::take_result() {

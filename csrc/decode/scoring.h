@@ -19,10 +19,12 @@ class Scoring : public Task {
   void advance(std::span<const kernels::TopK> candidates, std::span<const float> log_sums) override;
   bool done() const override { return done_; }
   Translation take_result() override;
+  TaskNeeds needs() const override;
 
  private:
   const SearchOptions& options_;
   const std::vector<int32_t>& target_;
+  const nn::StackSpec& decoder_;
   std::vector<int32_t> before_;  // what the decoder reads before the first target token
   nn::SelfCache cache_;
   std::vector<int32_t> path_;

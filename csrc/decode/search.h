@@ -30,6 +30,7 @@ class Search : public Task {
   Translation take_result() override;
   std::vector<TokenEvent> take_events() override;
   void stop(int32_t tokens) override;
+  TaskNeeds needs() const override;
 
  private:
   // What the decoder says of the rows of the step in progress.
@@ -42,6 +43,17 @@ class Search : public Task {
   struct Scale {
     float before;
     float behind;
+  };
+
+  // How far a search may reach.
+  struct Extent {
+    int64_t prefix;   // tokens that all hypotheses have in common
+    int64_t longest;  // tokens of a hypothesis, the start token included
+    int64_t groups;
+    int64_t beam_size;  // of one group
+    int64_t beams;      // of one group that may live at once
+    int64_t live;       // of all groups
+    int64_t source;     // tokens
   };
 
   // search.cc: the way from the start token to the result.
@@ -99,7 +111,16 @@ class Search : public Task {
   void shorten(Hypothesis& hypothesis, size_t tokens) const;
   Hypothesis nothing(size_t tokens) const;
 
-  size_t capacity(const Group& group) const;
+  // search_needs.cc: what it may ask for.
+  Extent extent() const;
+  int64_t most_candidates() const;
+  int64_t most_aside(const Extent& extent) const;
+  int64_t trellis_bytes(const Extent& extent) const;
+  int64_t beam_bytes(const Extent& extent) const;
+  int64_t record_bytes(const Extent& extent) const;
+  int64_t finished_bytes(const Extent& extent) const;
+
+  size_t capacity(int32_t beam_size) const;
   bool at_limit() const { return length_ >= limit_; }
   // Whether an end token follows a hypothesis that may not grow.
   bool forces_end() const { return options_.forced_end_token_id >= 0; }

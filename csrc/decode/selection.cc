@@ -318,11 +318,11 @@ bool Search::can_improve(const Group& group) const {
   if (options_.beam_rule == BeamRule::marian) return true;
   if (options_.as_ctranslate2()) {
     const bool plain = options_.length_penalty == 0 && options_.coverage_penalty == 0;
-    if (!plain) return group.finished.size() < capacity(group);
+    if (!plain) return group.finished.size() < capacity(group.beam_size);
     return !group.best_ended ||
            group.finished.size() < static_cast<size_t>(options_.num_hypotheses);
   }
-  if (group.finished.size() < capacity(group)) return true;
+  if (group.finished.size() < capacity(group.beam_size)) return true;
   if (options_.early_stopping == EarlyStopping::full) return false;
   float best = -kInfinity;
   for (const Beam& beam : group.beams) best = std::max(best, beam.score);

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "decode/needs.h"
 #include "decode/options.h"
 #include "decode/results.h"
 #include "nn/decoder.h"
@@ -42,6 +43,9 @@ class Task {
   virtual std::vector<TokenEvent> take_events() { return {}; }
   // Ends the task with no more than `tokens` tokens.
   virtual void stop(int32_t tokens) { static_cast<void>(tokens); }
+
+  // Of a task that has not begun.
+  virtual TaskNeeds needs() const = 0;
 };
 
 struct TaskSetting {

@@ -14,6 +14,7 @@ class Trellis {
   Trellis(const nn::StackSpec& decoder, kernels::CacheType type) : cache_(decoder, type) {}
 
   nn::SelfCache& cache() { return cache_; }
+  kernels::CacheType cache_type() const { return cache_.type(); }
 
   // One token, and what the model said on reading it, as far as a caller asks for that.
   struct Node {

@@ -21,6 +21,8 @@ kernels::CacheType cache_type(kernels::ComputeType model);
 class CrossCache {
  public:
   CrossCache(const StackSpec& decoder, kernels::CacheType type, int64_t source_length);
+  // What one takes.
+  static int64_t bytes(const StackSpec& decoder, kernels::CacheType type, int64_t source_length);
 
   kernels::CacheType type() const { return type_; }
   int64_t source_length() const { return source_length_; }
@@ -55,6 +57,8 @@ class CrossCache {
 class SelfCache {
  public:
   SelfCache(const StackSpec& decoder, kernels::CacheType type);
+  // Most that one takes as long as no more slots are in use at once.
+  static int64_t bytes(const StackSpec& decoder, kernels::CacheType type, int64_t slots);
 
   kernels::CacheType type() const { return type_; }
   int32_t allocate();
@@ -82,6 +86,12 @@ class SelfCache {
   }
 
  private:
+  struct Slot {
+    int64_t row_bytes;
+    int64_t rows;
+  };
+
+  static Slot slot_of(const StackSpec& decoder, kernels::CacheType type);
   std::byte* row(int64_t offset, int32_t slot) {
     return chunks_[static_cast<size_t>(slot / kernels::kSlotsPerChunk)].data() + offset +
            slot % kernels::kSlotsPerChunk * row_bytes_;

@@ -21,6 +21,23 @@ std::vector<const float*> biases_of(const Model& model) {
 Decoder::Decoder(const Model& model, Team& team)
     : model_(model), team_(team), distances_(model.spec().decoder, biases_of(model)) {}
 
+int64_t Decoder::bytes(const Model& model, const TeamSize& team, const StepSizes& sizes) {
+  const StackSpec& spec = model.spec().decoder;
+  constexpr auto kListed = static_cast<int64_t>(4 * sizeof(int32_t) + sizeof(Segment));
+  return StackWorkspace::bytes(sizes.rows, spec, team.threads) +
+         GrowingBuffer<float>::bytes(
+             team.threads * scratch_of(spec, team.kernels, sizes.positions, sizes.source)) +
+         DistanceTables::bytes(spec, sizes.positions) +
+         simd::allocated_by_growth(sizes.rows * kListed) + output_bytes(spec, team.threads, sizes);
+}
+
+// Of one thread, for either attention.
+int64_t Decoder::scratch_of(const StackSpec& spec, const kernels::Table& kernels, int64_t positions,
+                            int64_t source) {
+  return std::max(padded(positions) + vectors_scratch(spec, positions),
+                  padded(kernels.attention_scratch(source)));
+}
+
 void Decoder::step(std::span<const StepRow> rows, std::span<const StepSentence> sentences,
                    StepOutput& output) {
   const StackSpec& spec = model_.spec().decoder;
@@ -72,17 +89,15 @@ void Decoder::prepare(StepOutput& output) {
     positions_.push_back(row.position);
     longest = std::max<int64_t>(longest, row.position + 1);
   }
-  const kernels::Table& kernels = team_.kernels();
   distances_.need(longest);
-  int64_t scratch = padded(longest) + vectors_scratch(model_.spec().decoder, longest);
+  int64_t source = 0;
   for (size_t i = 0; i < sentences_.size(); ++i) {
     sentence_of_row_.insert(sentence_of_row_.end(), static_cast<size_t>(sentences_[i].rows),
                             static_cast<int32_t>(i));
     if (sentences_[i].cross == nullptr) continue;
-    scratch =
-        std::max(scratch, padded(kernels.attention_scratch(sentences_[i].cross->source_length())));
+    source = std::max(source, sentences_[i].cross->source_length());
   }
-  scratch_size_ = scratch;
+  scratch_size_ = scratch_of(model_.spec().decoder, team_.kernels(), longest, source);
   scratch_.need(team_.threads() * scratch_size_);
   prepare_segments();
   prepare_output(output);

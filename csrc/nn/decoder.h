@@ -59,9 +59,19 @@ struct StepOutput {
   std::vector<float> log_sum;  // out: [rows], log of the sum of exp(logit); -infinity: of none
 };
 
+// What decides how large the buffers of a step are.
+struct StepSizes {
+  int64_t rows = 0;
+  int64_t positions = 0;  // of the longest hypothesis
+  int64_t source = 0;     // rows of the longest source
+  int64_t candidates = 0;
+};
+
 class Decoder {
  public:
   Decoder(const Model& model, Team& team);
+  // Most that its buffers take, and what a step gives, as long as no step is larger in anything.
+  static int64_t bytes(const Model& model, const TeamSize& team, const StepSizes& sizes);
 
   // The candidates stay valid until the next call.
   void step(std::span<const StepRow> rows, std::span<const StepSentence> sentences,
@@ -115,6 +125,9 @@ class Decoder {
     int64_t steps;
   };
 
+  static int64_t scratch_of(const StackSpec& spec, const kernels::Table& kernels, int64_t positions,
+                            int64_t source);
+  static int64_t output_bytes(const StackSpec& spec, int threads, const StepSizes& sizes);
   void attention(Pass& pass, int64_t layer);
   void self_attention(Pass& pass, int64_t layer);
   void attend_to_cache(const Pass& pass, int64_t layer, int64_t row);

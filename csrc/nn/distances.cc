@@ -7,6 +7,7 @@ namespace pytransformer::nn {
 namespace {
 
 using kernels::padded;
+using simd::allocated_by_growth;
 
 constexpr int64_t kLeastReach = 64;
 // Queries whose scores and weights lie in scratch at once.
@@ -19,6 +20,17 @@ void DistanceTables::need(int64_t positions) {
   reach_ = std::max({positions, 2 * reach_, kLeastReach});
   if (spec_.distances->kind == DistanceKind::bias) spread_biases();
   if (spec_.distances->kind == DistanceKind::rotary) compute_angles();
+}
+
+// They reach at most twice as far as was asked for.
+int64_t DistanceTables::bytes(const StackSpec& spec, int64_t positions) {
+  constexpr auto kNumber = static_cast<int64_t>(sizeof(float));
+  const int64_t reach = std::max(2 * positions, kLeastReach);
+  if (spec.has_distances(DistanceKind::bias)) {
+    return allocated_by_growth(spec.num_layers * spec.num_heads * (2 * reach - 1) * kNumber);
+  }
+  if (!spec.has_distances(DistanceKind::rotary)) return 0;
+  return 2 * allocated_by_growth(reach * (spec.head_dim / 2) * kNumber);
 }
 
 void DistanceTables::spread_biases() {

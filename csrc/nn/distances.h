@@ -7,6 +7,7 @@
 
 #include "kernels/kernels.h"
 #include "nn/model.h"
+#include "simd/aligned.h"
 
 namespace pytransformer::nn {
 
@@ -19,6 +20,8 @@ class DistanceTables {
 
   // Makes the tables reach sentences of so many tokens; not while threads read them.
   void need(int64_t positions);
+  // Most that they take as long as no sentence has more tokens.
+  static int64_t bytes(const StackSpec& spec, int64_t positions);
 
   // The bias of distance 0, with those of -1, -2, … before it and those of 1, 2, … behind it; null
   // if the model has none.

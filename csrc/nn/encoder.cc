@@ -22,6 +22,21 @@ std::vector<const float*> biases_of(const Model& model) {
 Encoder::Encoder(const Model& model, Team& team)
     : model_(model), team_(team), distances_(model.spec().encoder, biases_of(model)) {}
 
+int64_t Encoder::bytes(const Model& model, const TeamSize& team, int64_t rows, int64_t longest) {
+  const StackSpec& spec = model.spec().encoder;
+  constexpr auto kListed = static_cast<int64_t>(sizeof(Sentence) + 2 * sizeof(int32_t));
+  return StackWorkspace::bytes(rows, spec, team.threads) +
+         GrowingBuffer<float>::bytes(team.threads * scratch_of(spec, team.kernels, longest)) +
+         GrowingBuffer<float>::bytes(rows * 2 * model.spec().decoder.heads_width()) +
+         DistanceTables::bytes(spec, longest) + simd::allocated_by_growth(rows * kListed);
+}
+
+// Of one thread: the keys of a head in panels, and what attention needs.
+int64_t Encoder::scratch_of(const StackSpec& spec, const kernels::Table& kernels, int64_t longest) {
+  return padded(kernels.attention_scratch(longest)) + padded(longest) * spec.head_width() +
+         vectors_scratch(spec, longest);
+}
+
 void Encoder::start() {
   sentences_.clear();
   ids_.clear();
@@ -65,9 +80,7 @@ Rows Encoder::run(Rows vectors, std::span<const int64_t> lengths) {
 // Of `vectors`, or of the ids if there are none.
 Rows Encoder::run_layers(Rows vectors, float* weights) {
   const StackSpec& spec = model_.spec().encoder;
-  const int64_t attention_scratch = padded(team_.kernels().attention_scratch(longest_));
-  scratch_size_ =
-      attention_scratch + padded(longest_) * spec.head_width() + vectors_scratch(spec, longest_);
+  scratch_size_ = scratch_of(spec, team_.kernels(), longest_);
   scratch_.need(team_.threads() * scratch_size_);
   distances_.need(longest_);
   buffers_ = &workspace_.need(static_cast<int64_t>(positions_.size()), spec, team_.threads());

@@ -15,6 +15,8 @@ namespace pytransformer::nn {
 class Encoder {
  public:
   Encoder(const Model& model, Team& team);
+  // Most that its buffers take as long as no run has more rows or a longer sentence.
+  static int64_t bytes(const Model& model, const TeamSize& team, int64_t rows, int64_t longest);
 
   // Encodes the sentences (ids, end token included, at most max_length of them each).
   // The states [sum of lengths, width] stay valid until the next call.
@@ -34,6 +36,7 @@ class Encoder {
     int64_t length;
   };
 
+  static int64_t scratch_of(const StackSpec& spec, const kernels::Table& kernels, int64_t longest);
   void start();
   void add_sentence(int64_t length);
   Rows run_layers(Rows vectors, float* weights);

@@ -14,8 +14,19 @@ void apply(Pass& pass, const Linear& layer, Rows x, Rows y, kernels::Activation 
 }  // namespace
 
 EncoderHead::EncoderHead(const Model& model, Team& team)
-    : model_(model), team_(team), spec_(model.spec().encoder) {
-  if (model.spec().head) spec_.d_ff = std::max(spec_.d_ff, model.spec().head->pooler_size);
+    : model_(model), team_(team), spec_(stack_of(model.spec())) {}
+
+StackSpec EncoderHead::stack_of(const ModelSpec& model) {
+  StackSpec spec = model.encoder;
+  if (model.head) spec.d_ff = std::max(spec.d_ff, model.head->pooler_size);
+  return spec;
+}
+
+int64_t EncoderHead::bytes(const ModelSpec& model, int threads, int64_t sources) {
+  if (!model.head) return 0;
+  return StackWorkspace::bytes(sources, stack_of(model), threads) +
+         GrowingBuffer<float>::bytes(sources * kernels::padded(model.head->pooler_size)) +
+         GrowingBuffer<float>::bytes(sources * kernels::padded(model.head->labels));
 }
 
 EncoderHead::Output EncoderHead::run(Rows states, std::span<const int64_t> lengths) {

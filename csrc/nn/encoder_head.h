@@ -13,6 +13,8 @@ namespace pytransformer::nn {
 class EncoderHead {
  public:
   EncoderHead(const Model& model, Team& team);
+  // Most that its buffers take as long as no run has more sources.
+  static int64_t bytes(const ModelSpec& model, int threads, int64_t sources);
 
   // One row for each source; null where the model lacks the layer. They stay valid until the next
   // call.
@@ -24,6 +26,8 @@ class EncoderHead {
   Output run(Rows states, std::span<const int64_t> lengths);
 
  private:
+  static StackSpec stack_of(const ModelSpec& model);
+
   const Model& model_;
   Team& team_;
   StackSpec spec_;  // the encoder's, as wide as the head needs it

@@ -11,28 +11,66 @@ using kernels::kLanes;
 using kernels::kMaxStreamRows;
 using kernels::Operand;
 using kernels::padded;
+using simd::allocated_by_growth;
 
-const StackBuffers& StackWorkspace::need(int64_t rows, const StackSpec& spec, int threads) {
+namespace {
+
+// Numbers of one row in each buffer.
+struct Widths {
+  int64_t width;
+  int64_t parts;
+  int64_t context;
+  int64_t hidden;
+  int64_t gate;
+  int64_t words;
+  int64_t groups;
+};
+
+Widths widths_of(const StackSpec& spec) {
   const int64_t width = spec.width();
   const int64_t heads = spec.heads_width();
   const int64_t average = spec.average ? std::max(padded(spec.average->width), width) : 0;
   const int64_t hidden = std::max(padded(spec.d_ff), average);
-  const int64_t vectors = padded(spec.vector_size);
+  const bool two_hidden = spec.gated || spec.feed_forward_depth > 2 || average > 0;
   // No format needs more words than float32, nor more sums than int4.
-  const int64_t words = std::max({width, heads, hidden, vectors});
-  const int64_t groups = kernels::groups_of(words);
+  const int64_t words = std::max({width, heads, hidden, padded(spec.vector_size)});
+  return {width,
+          std::max(3 * heads, 2 * width),
+          std::max(heads, width),
+          hidden,
+          two_hidden ? hidden : 0,
+          words,
+          kernels::groups_of(words)};
+}
+
+}  // namespace
+
+int64_t StackWorkspace::bytes(int64_t rows, const StackSpec& spec, int threads) {
+  const Widths widths = widths_of(spec);
+  const int64_t own = threads * kOwnRows;
+  const int64_t operands = rows + own;
+  int64_t total = allocated_by_growth(
+      threads * static_cast<int64_t>(sizeof(Rows) + sizeof(OperandBuffer) + sizeof(uint32_t*)));
+  for (const int64_t numbers :
+       {rows * widths.width, rows * widths.width, rows * widths.parts, rows * widths.context,
+        rows * widths.hidden, rows * widths.gate, operands * widths.words, operands,
+        operands * widths.groups, own * widths.width,
+        threads * kernels::kMaxTileRows * widths.words}) {
+    total += GrowingBuffer<float>::bytes(numbers);  // all have four bytes
+  }
+  return total;
+}
+
+const StackBuffers& StackWorkspace::need(int64_t rows, const StackSpec& spec, int threads) {
+  const auto [width, parts, context, hidden, gate, words, groups] = widths_of(spec);
   const int64_t operands = rows + threads * kOwnRows;
   buffers_.rows = rows;
   buffers_.x = {x_.need(rows * width), width};
   buffers_.normed = {normed_.need(rows * width), width};
-  const int64_t parts = std::max(3 * heads, 2 * width);
-  const int64_t context = std::max(heads, width);
   buffers_.heads = {heads_.need(rows * parts), parts};
   buffers_.context = {context_.need(rows * context), context};
   buffers_.hidden = {hidden_.need(rows * hidden), hidden};
-  if (spec.gated || spec.feed_forward_depth > 2 || average > 0) {
-    buffers_.hidden_gate = {hidden_gate_.need(rows * hidden), hidden};
-  }
+  buffers_.hidden_gate = {hidden_gate_.need(rows * gate), gate};
 
   buffers_.operand = {words_.need(operands * words), scales_.need(operands),
                       sums_.need(operands * groups)};

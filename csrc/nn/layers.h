@@ -23,12 +23,19 @@ template <typename T>
 class GrowingBuffer {
  public:
   T* need(int64_t size) {
-    const auto count = static_cast<size_t>(size);
-    if (buffer_.size() < count) buffer_.resize_discard(count + count / 2);
+    if (static_cast<int64_t>(buffer_.size()) < size) {
+      buffer_.resize_discard(static_cast<size_t>(grown(size)));
+    }
     return buffer_.data();
+  }
+  // Most that it takes as long as no more than `size` is needed at once.
+  static int64_t bytes(int64_t size) {
+    return simd::allocated(grown(size) * static_cast<int64_t>(sizeof(T)));
   }
 
  private:
+  static int64_t grown(int64_t size) { return size + size / 2; }
+
   simd::AlignedBuffer<T> buffer_;
 };
 
@@ -63,6 +70,8 @@ class StackWorkspace {
  public:
   // Valid until the next call.
   const StackBuffers& need(int64_t rows, const StackSpec& spec, int threads);
+  // Most that it takes as long as no pass has more rows.
+  static int64_t bytes(int64_t rows, const StackSpec& spec, int threads);
 
  private:
   StackBuffers buffers_;

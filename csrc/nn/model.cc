@@ -8,6 +8,7 @@
 #include "io/json.h"
 #include "nn/positions.h"
 #include "nn/weight_reader.h"
+#include "simd/float_environment.h"
 
 namespace pytransformer::nn {
 namespace {
@@ -28,6 +29,7 @@ bool is_matrix(const io::TensorView& view) { return view.shape.size() >= 3; }
 constexpr int64_t kMaxTable = int64_t{1} << 24;
 
 ModelSpec read_spec(const io::NativeFile& file) {
+  const simd::DefaultFloatEnvironment environment;
   try {
     return parse_model_spec(file.config());
   } catch (const io::JsonError& error) {
@@ -60,6 +62,7 @@ Model::Model(std::shared_ptr<const io::NativeFile> file)
   reader.finish();
 
   count_weights();
+  const simd::DefaultFloatEnvironment environment;
   if (has_sinusoids(spec_.encoder)) {
     encoder_table_ = compute_positions(spec_.encoder);
     encoder_embedding_.positions = encoder_table_.data();
@@ -77,6 +80,10 @@ std::vector<float> Model::compute_positions(const StackSpec& spec) const {
                 " positions would be larger than the model");
   }
   return sinusoidal_table(spec);
+}
+
+int64_t Model::computed_bytes() const {
+  return static_cast<int64_t>((encoder_table_.size() + decoder_table_.size()) * sizeof(float));
 }
 
 void Model::read_encoder(WeightReader& reader) {

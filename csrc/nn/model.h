@@ -108,6 +108,8 @@ class Model {
   const io::NativeFile& file() const { return *file_; }
   // Weights, those that pad rows to whole panels included.
   int64_t num_parameters() const { return num_parameters_; }
+  // Memory that it takes besides the file: tables of positions that are computed.
+  int64_t computed_bytes() const;
   // What most of the matrices' weights are stored in.
   kernels::ComputeType compute_type() const { return compute_type_; }
 

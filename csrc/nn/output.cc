@@ -63,6 +63,21 @@ int64_t Decoder::asked_rows(const StepSentence& sentence) const {
   return std::ranges::count_if(rows, [](const StepRow& row) { return !row.is_silent; });
 }
 
+// As prepare_output asks for them, if no row is silent.
+int64_t Decoder::output_bytes(const StackSpec& spec, int threads, const StepSizes& sizes) {
+  const int64_t rows = sizes.rows;
+  const int64_t lists = threads * rows;
+  constexpr int64_t kTile = kTilePanels * kLanes;
+  const int64_t tiles = (kernels::padded(spec.vocab_size) + kTile - 1) / kTile;
+  constexpr auto kCandidate = static_cast<int64_t>(sizeof(float) + sizeof(int32_t));
+  constexpr auto kRow = static_cast<int64_t>(sizeof(kernels::TopK) + sizeof(float));
+  return GrowingBuffer<float>::bytes(lists * kTile) +
+         2 * GrowingBuffer<float>::bytes(rows * tiles) +
+         2 * simd::allocated_by_growth(simd::times(lists, sizes.candidates, kCandidate / 2)) +
+         simd::allocated_by_growth(lists * static_cast<int64_t>(sizeof(RowReduction))) +
+         2 * simd::allocated_by_growth(rows * kRow / 2);
+}
+
 void Decoder::prepare_output(StepOutput& output) {
   const auto count = static_cast<int64_t>(asked_.size());
   tile_.need(team_.threads() * count * kTilePanels * kLanes);

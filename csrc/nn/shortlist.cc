@@ -49,6 +49,15 @@ Shortlist::Shortlist(const Linear& output, std::vector<int32_t> ids)
   layer_.bias = bias_.data();
 }
 
+int64_t Shortlist::bytes(const Linear& output, int64_t ids) {
+  const int64_t panels = kernels::padded(ids) / kLanes;
+  const Panels& all = output.weight;
+  return simd::allocated(panels * all.panel_bytes) +
+         simd::allocated(all.scales == nullptr ? 0 : panels * all.scale_bytes) +
+         simd::allocated(output.bias == nullptr ? 0 : panels * kernels::kLineBytes) +
+         simd::allocated(ids * static_cast<int64_t>(sizeof(int32_t)));
+}
+
 void Shortlist::gather_weights(const Panels& all) {
   weights_ =
       simd::AlignedBuffer<std::byte>::zeros(static_cast<size_t>(layer_.panels() * all.panel_bytes));

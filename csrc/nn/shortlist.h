@@ -14,6 +14,8 @@ class Shortlist {
  public:
   // `ids`: tokens in order, each once, at least one.
   Shortlist(const Linear& output, std::vector<int32_t> ids);
+  // What one takes.
+  static int64_t bytes(const Linear& output, int64_t ids);
   Shortlist(const Shortlist&) = delete;
   Shortlist& operator=(const Shortlist&) = delete;
 

@@ -59,6 +59,12 @@ void Barrier::wait() {
   }
 }
 
+// OpenMP would keep the threads for the next region of the master's, or end them some time behind
+// the master's own end, when the code that they run may be gone.
+Team::~Team() {
+  if (has_run_parallel_) omp_pause_resource_all(omp_pause_hard);
+}
+
 void Team::choose_active() {
   if (active_ < threads_ && Clock::now() >= retry_at_) active_ = std::min(threads_, 2 * active_);
 }
@@ -78,6 +84,7 @@ void Team::judge(Clock::time_point start) {
 
 void Team::run_parallel(void (*body)(const void*, const Thread&), const void* context) {
   barrier_.set_threads(active_);
+  has_run_parallel_ = true;
   const Clock::time_point start = Clock::now();
 #pragma omp parallel num_threads(active_)
   {

@@ -72,6 +72,12 @@ class Thread {
   const int count_;
 };
 
+// What there is to know of a team before there is one.
+struct TeamSize {
+  const kernels::Table& kernels;
+  int threads;
+};
+
 // Where other programs take the cores away, a thread that is not running holds up all others at
 // every barrier, for whole time slices. The team then goes on with half of its threads, down to the
 // master alone, and tries again after a while. Results do not depend on it.
@@ -79,6 +85,10 @@ class Team {
  public:
   Team(const kernels::Table& kernels, int threads)
       : kernels_(kernels), threads_(threads), active_(threads) {}
+  // Ends the threads but the caller's.
+  ~Team();
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
 
   int threads() const { return threads_; }
   const kernels::Table& kernels() const { return kernels_; }
@@ -110,6 +120,7 @@ class Team {
   const kernels::Table& kernels_;
   const int threads_;
   int active_;  // threads that take part
+  bool has_run_parallel_ = false;
   Clock::time_point retry_at_;
   Clock::duration retreat_ = kShortestRetreat;
   Barrier barrier_;
