@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from checkpoints import MarianCheckpoint
+    from embedding import Library
 
 # A shell ignores Ctrl-C in what it runs in the background, and programs that tests start would
 # inherit that.
@@ -35,3 +36,13 @@ def marian(tmp_path_factory: pytest.TempPathFactory) -> MarianCheckpoint:
     from checkpoints import make_marian
 
     return make_marian(tmp_path_factory.mktemp("marian"))
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """The library for C and C++, installed; skips where it cannot be built."""
+    from embedding import find_or_build
+
+    base = tmp_path_factory.getbasetemp()
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    return find_or_build((base.parent if is_worker else base) / "library")
