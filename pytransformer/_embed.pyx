@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, freethreading_compatible=True
 """The C interface of the engine for `cimport pytransformer`; see __init__.pxd."""
 
 from cpython.pycapsule cimport PyCapsule_GetPointer

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-# cython: initializedcheck=False
+# cython: initializedcheck=False, freethreading_compatible=True
 """IBM Model 1 over token ids, by expectation maximisation.
 
 Brown, Della Pietra, Della Pietra and Mercer 1993, "The Mathematics of Statistical Machine
@@ -11,6 +11,8 @@ same text gives the same bits.
 cimport cython
 from libc.math cimport NAN, isnan, log
 from libc.stdint cimport int32_t, int64_t, uint64_t
+
+import threading
 
 import numpy as np
 
@@ -24,6 +26,8 @@ cdef Py_ssize_t FIRST_CAPACITY = 1 << 12
 cdef class Ibm1:
     """The translation table t(target | source) and one step of its estimation."""
 
+    # Whoever works on the table works alone: they let go of the GIL, or there is none.
+    cdef object _lock
     cdef uint64_t[::1] _keys
     cdef double[::1] _probabilities
     cdef double[::1] _counts
@@ -35,6 +39,7 @@ cdef class Ibm1:
 
     def __cinit__(self):
         # Always run, and once: without it an array would be a null pointer.
+        self._lock = threading.RLock()
         self._null = -1
         self._start()
 
@@ -42,16 +47,34 @@ cdef class Ibm1:
         for name, size in (("source_size", source_size), ("target_size", target_size)):
             if not 0 < size < 2**31:
                 raise ValueError(f"{name} is {size}, expected 1 to {2**31 - 1}")
-        self._source_size = source_size
-        self._target_size = target_size
-        self._null = source_size if null_word else -1
-        self._start()
+        with self._lock:
+            self._source_size = source_size
+            self._target_size = target_size
+            self._null = source_size if null_word else -1
+            self._start()
 
     @property
     def num_pairs(self):
-        return self._size
+        with self._lock:
+            return self._size
 
     def add_pairs(self, source, source_offsets, target, target_offsets):
+        with self._lock:
+            self._add_pairs(source, source_offsets, target, target_offsets)
+
+    def expect(self, source, source_offsets, target, target_offsets):
+        with self._lock:
+            return self._expect(source, source_offsets, target, target_offsets)
+
+    def maximise(self):
+        with self._lock:
+            self._maximise()
+
+    def table(self, threshold=0.0):
+        with self._lock:
+            return self._table(threshold)
+
+    cdef _add_pairs(self, source, source_offsets, target, target_offsets):
         sentences = self._checked(source, source_offsets, target, target_offsets)
         cdef const int32_t[::1] s = sentences[0]
         cdef const int64_t[::1] s_at = sentences[1]
@@ -65,7 +88,7 @@ cdef class Ibm1:
             for n in range(s_at.shape[0] - 1):
                 self._add_sentence(s[s_at[n]:s_at[n + 1]], t[t_at[n]:t_at[n + 1]])
 
-    def expect(self, source, source_offsets, target, target_offsets):
+    cdef _expect(self, source, source_offsets, target, target_offsets):
         sentences = self._checked(source, source_offsets, target, target_offsets)
         cdef const int32_t[::1] s = sentences[0]
         cdef const int64_t[::1] s_at = sentences[1]
@@ -92,7 +115,7 @@ cdef class Ibm1:
                 "a target token has no probability: add_pairs and expect should see all sentences")
         return likelihood
 
-    def maximise(self):
+    cdef _maximise(self):
         if self._counts is None:
             raise ValueError("nothing was counted: expect first")
         cdef double[::1] totals = np.zeros(self._source_size + 1)
@@ -112,7 +135,7 @@ cdef class Ibm1:
                     self._probabilities[slot] = 0.0
         self._counts = None
 
-    def table(self, threshold=0.0):
+    cdef _table(self, threshold):
         if self._probabilities is None:
             raise ValueError("nothing was estimated: expect and maximise first")
         keys, probabilities = np.asarray(self._keys), np.asarray(self._probabilities)

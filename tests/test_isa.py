@@ -1,6 +1,8 @@
 """Which instruction set runs, and that the environment can lower it but not raise it."""
 
+import ctypes
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 
 from pytransformer._native import Kernels, active_isa, supported_isas
 
-ORDER = ["portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16"]
+X86 = ["avx2", "avx512", "avx512_vnni", "avx512_bf16"]
+AARCH64 = ["neon", "neon_dotprod"]
+ORDER = ["portable", *{"x86_64": X86, "aarch64": AARCH64}.get(platform.machine(), [])]
 
 
 def run(code: str, isa: str) -> subprocess.CompletedProcess[str]:
@@ -56,12 +60,18 @@ def test_unknown_isa_is_an_error_that_lists_the_valid_ones(isa: str) -> None:
 
 
 def test_an_isa_that_the_machine_lacks_is_refused() -> None:
-    missing = [isa for isa in ORDER if isa not in supported_isas()]
-    if not missing:
-        pytest.skip("this machine has every instruction set of the build")
-    with pytest.raises(ValueError, match="portable"):
-        Kernels(missing[0])
-    assert run("_native.active_isa()", missing[0]).returncode != 0
+    """Be it for its age or for its kind."""
+    for missing in sorted({*X86, *AARCH64} - set(supported_isas())):
+        with pytest.raises(ValueError, match="portable"):
+            Kernels(missing)
+        assert run("_native.active_isa()", missing).returncode != 0
+
+
+@pytest.mark.skipif(platform.machine() != "aarch64", reason="needs an ARM processor")
+def test_dot_products_are_there_where_the_system_says_so() -> None:
+    hardware_capabilities, dot_products = 16, 1 << 20
+    has_them = ctypes.CDLL(None).getauxval(hardware_capabilities) & dot_products
+    assert supported_isas() == ["portable", *(AARCH64 if has_them else AARCH64[:1])]
 
 
 def test_the_forced_one_really_ran() -> None:

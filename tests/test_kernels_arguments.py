@@ -47,6 +47,7 @@ def test_wrong_shapes_are_errors() -> None:
         ("known are float32, bf", lambda: kernels.attention(a, a, a, 1.0, "int8")),
         ("known are float32, bf", lambda: kernels.attention_cached(a[0], a, a, two, 1.0, "half")),
         ("known are float32, bf", lambda: kernels.peak_gops("float16")),
+        ("rounds must", lambda: kernels.peak_gops("int8", rounds=0)),
     ]
     for message, call in wrong:
         with pytest.raises(ValueError, match=message):
@@ -85,7 +86,7 @@ def test_measures(isa: str, compute_type: str) -> None:
     seconds = kernels.gemm_seconds(numbers(1, 17, 48), weights.packed, weights.scales, 5)
     assert len(seconds) == 5
     assert min(seconds) >= 0
-    assert kernels.peak_gops(compute_type) > 0
+    assert kernels.peak_gops(compute_type, rounds=1000) > 0
 
 
 def test_nothing_to_do_is_fine() -> None:

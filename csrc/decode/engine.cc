@@ -46,14 +46,12 @@ Engine::Engine(std::shared_ptr<const nn::Model> model, int inter_threads, int in
       inter_threads_(inter_threads),
       intra_threads_(intra_threads),
       isa_(isa),
-      max_memory_(max_memory),
+      max_memory_(std::min(max_memory, kMostMemory)),
       bounds_(*model_, {kernels::table(isa), intra_threads}, inter_threads) {
   if (inter_threads < 1 || intra_threads < 1) {
     throw std::invalid_argument("inter_threads and intra_threads must be at least 1");
   }
-  if (max_memory < 0 || max_memory > kMostMemory) {
-    throw std::invalid_argument("max_memory must be from 0 to " + std::to_string(kMostMemory));
-  }
+  if (max_memory < 0) throw std::invalid_argument("max_memory is negative");
 }
 
 Engine::~Engine() {

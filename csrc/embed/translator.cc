@@ -16,12 +16,20 @@ namespace {
 
 using decode::Job;
 
+constexpr int32_t kMostThreads = 1024;
+
 struct Settings {
   int inter_threads;
   int intra_threads;
   simd::Isa isa;
   int64_t max_memory;
 };
+
+void check_threads(const char* name, int32_t count) {
+  if (count >= 0 && count <= kMostThreads) return;
+  throw Fault(PYTRANSFORMER_ERROR_OPTION, std::string(name) + " is " + std::to_string(count) +
+                                              ", expected 0 to " + std::to_string(kMostThreads));
+}
 
 Settings read_settings(const pytransformer_settings* given) {
   pytransformer_settings all = PYTRANSFORMER_SETTINGS_INIT;
@@ -30,9 +38,8 @@ Settings read_settings(const pytransformer_settings* given) {
             "settings->size is wrong: begin with PYTRANSFORMER_SETTINGS_INIT");
     std::memcpy(&all, given, given->size);
   }
-  if (all.inter_threads < 0 || all.intra_threads < 0) {
-    throw Fault(PYTRANSFORMER_ERROR_OPTION, "inter_threads and intra_threads must not be negative");
-  }
+  check_threads("inter_threads", all.inter_threads);
+  check_threads("intra_threads", all.intra_threads);
   const int workers = std::max(1, all.inter_threads);
   const int shared = std::max(1, simd::available_threads() / workers);
   return {workers, all.intra_threads == 0 ? shared : all.intra_threads,

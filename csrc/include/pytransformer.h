@@ -5,14 +5,15 @@
  * - Errors. A function that can fail returns a pytransformer_status and, if `error` is not NULL,
  *   writes the status and a message there. What it should have made is then NULL or untouched.
  * - Ownership. Who calls owns what it passes in, and may free it when the call returns, but for the
- *   image of pytransformer_open_memory. Translators and results belong to the caller, who gives them
- *   back by pytransformer_close and pytransformer_result_free; what is read from them lives as long
- *   as they do. Nothing is ever freed by the caller's free().
+ *   image of pytransformer_open_memory. Translators and results belong to the caller, who gives
+ *   them back by pytransformer_close and pytransformer_result_free; what is read from them lives as
+ *   long as they do. Nothing is ever freed by the caller's free().
  * - Threads. One translator may be used by any number of threads at once; calls that run at the
- *   same time share batches. A result, an options struct and an error belong to one thread at a time.
- *   pytransformer_close must come after the last call has returned.
- * - Growth. Structs begin with their size, which the macros ..._INIT and the functions ..._init set:
- *   a program built with an older header goes on working with a newer library of the same soname.
+ *   same time share batches. A result, an options struct and an error belong to one thread at a
+ *   time. pytransformer_close must come after the last call has returned.
+ * - Growth. Structs begin with their size, which the macros ..._INIT and the functions ..._init
+ *   set: a program built with an older header goes on working with a newer library of the same
+ *   soname.
  * - Text is UTF-8. It may hold NULs where its length is given.
  *
  * There is no global state. The first translation starts threads, pytransformer_close joins them.
@@ -72,7 +73,7 @@ typedef struct pytransformer_settings {
   int32_t inter_threads; /* workers that translate in parallel; 1 */
   int32_t intra_threads; /* threads of each; the cores that this process may use, shared out */
   const char* isa;       /* instruction set, such as "avx2"; PYTRANSFORMER_ISA's, or the best */
-  uint64_t max_memory;   /* bytes that translating may take, the model's file not counted; no limit */
+  uint64_t max_memory; /* bytes that translating may take, the model's file not counted; no limit */
 } pytransformer_settings;
 
 #define PYTRANSFORMER_SETTINGS_INIT {sizeof(pytransformer_settings), 0, 0, NULL, 0}
@@ -109,11 +110,12 @@ typedef struct pytransformer_info {
   int32_t translates_text; /* 0: only tokens or ids; the model's tokenizer is not in this build */
 } pytransformer_info;
 
-#define PYTRANSFORMER_INFO_INIT {sizeof(pytransformer_info), NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0}
+#define PYTRANSFORMER_INFO_INIT \
+  {sizeof(pytransformer_info), NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0}
 
-PYTRANSFORMER_API pytransformer_status pytransformer_get_info(
-    const pytransformer_translator* translator, pytransformer_info* info,
-    pytransformer_error* error);
+PYTRANSFORMER_API pytransformer_status
+pytransformer_get_info(const pytransformer_translator* translator, pytransformer_info* info,
+                       pytransformer_error* error);
 
 /* The `index`-th language that src_lang or tgt_lang may name; NULL behind the last one, and where
  * the model does not say. */
@@ -144,10 +146,16 @@ typedef struct pytransformer_tokens {
 
 #define PYTRANSFORMER_UNSET INT32_MIN
 
-enum { PYTRANSFORMER_EARLY_STOPPING_HEURISTIC, PYTRANSFORMER_EARLY_STOPPING_FULL,
-       PYTRANSFORMER_EARLY_STOPPING_NEVER };
-enum { PYTRANSFORMER_BEAM_RULE_GENERATE, PYTRANSFORMER_BEAM_RULE_MARIAN,
-       PYTRANSFORMER_BEAM_RULE_CTRANSLATE2 };
+enum {
+  PYTRANSFORMER_EARLY_STOPPING_HEURISTIC,
+  PYTRANSFORMER_EARLY_STOPPING_FULL,
+  PYTRANSFORMER_EARLY_STOPPING_NEVER
+};
+enum {
+  PYTRANSFORMER_BEAM_RULE_GENERATE,
+  PYTRANSFORMER_BEAM_RULE_MARIAN,
+  PYTRANSFORMER_BEAM_RULE_CTRANSLATE2
+};
 enum { PYTRANSFORMER_BATCH_EXAMPLES, PYTRANSFORMER_BATCH_TOKENS };
 
 /* Called on the thread that translates, with each token that nothing can change any more; `token`
@@ -229,10 +237,10 @@ typedef struct pytransformer_result pytransformer_result;
 
 /* Translates texts line by line, as Translator.translate of Python does: every newline stays where
  * it is, a line without content becomes an empty one. */
-PYTRANSFORMER_API pytransformer_status pytransformer_translate_texts(
-    pytransformer_translator* translator, const pytransformer_text* texts, size_t count,
-    const pytransformer_options* options, pytransformer_result** result,
-    pytransformer_error* error);
+PYTRANSFORMER_API pytransformer_status
+pytransformer_translate_texts(pytransformer_translator* translator, const pytransformer_text* texts,
+                              size_t count, const pytransformer_options* options,
+                              pytransformer_result** result, pytransformer_error* error);
 
 /* Translates sentences given as tokens. The end token is added unless it is there. `prefixes`: how
  * each translation begins; NULL for none. */
@@ -260,7 +268,7 @@ typedef struct pytransformer_hypothesis {
   pytransformer_tokens tokens; /* of tokens; otherwise NULL */
   pytransformer_ids ids;
   float score;
-  const float* log_probs; /* [num_log_probs]: of the tokens behind the prefix, the end token's too */
+  const float* log_probs; /* [num_log_probs]: of the tokens behind the prefix, and the end token */
   size_t num_log_probs;
   const float* attention; /* [ids.count, source_length] if asked for; otherwise NULL */
   size_t source_length;
@@ -275,9 +283,10 @@ PYTRANSFORMER_API size_t pytransformer_result_count(const pytransformer_result* 
 PYTRANSFORMER_API size_t pytransformer_result_hypotheses(const pytransformer_result* result,
                                                          size_t sentence);
 /* One hypothesis, the best being 0. */
-PYTRANSFORMER_API pytransformer_status pytransformer_result_get(
-    const pytransformer_result* result, size_t sentence, size_t hypothesis,
-    pytransformer_hypothesis* found, pytransformer_error* error);
+PYTRANSFORMER_API pytransformer_status pytransformer_result_get(const pytransformer_result* result,
+                                                                size_t sentence, size_t hypothesis,
+                                                                pytransformer_hypothesis* found,
+                                                                pytransformer_error* error);
 /* The best translation of a text, ended by NUL; NULL for an index beyond, or where there are only
  * tokens or ids. */
 PYTRANSFORMER_API const char* pytransformer_result_text(const pytransformer_result* result,
@@ -290,14 +299,13 @@ PYTRANSFORMER_API void pytransformer_result_free(pytransformer_result* result);
  * them, and to `count` how many there are. Languages may be NULL. */
 PYTRANSFORMER_API pytransformer_status pytransformer_encode(
     const pytransformer_translator* translator, pytransformer_text line, const char* src_lang,
-    const char* tgt_lang, int32_t* ids, size_t capacity, size_t* count,
-    pytransformer_error* error);
+    const char* tgt_lang, int32_t* ids, size_t capacity, size_t* count, pytransformer_error* error);
 
 /* The text of a translation's ids, without special tokens. Writes at most `capacity` bytes, NUL
  * included if there is room, and to `length` how many bytes the text has. */
-PYTRANSFORMER_API pytransformer_status pytransformer_decode(
-    const pytransformer_translator* translator, pytransformer_ids ids, char* text, size_t capacity,
-    size_t* length, pytransformer_error* error);
+PYTRANSFORMER_API pytransformer_status
+pytransformer_decode(const pytransformer_translator* translator, pytransformer_ids ids, char* text,
+                     size_t capacity, size_t* length, pytransformer_error* error);
 
 #ifdef __cplusplus
 }

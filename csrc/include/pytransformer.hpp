@@ -268,9 +268,8 @@ class Translator {
 
   pytransformer_info info() const {
     pytransformer_info found = PYTRANSFORMER_INFO_INIT;
-    detail::call([&](pytransformer_error* error) {
-      return pytransformer_get_info(get(), &found, error);
-    });
+    detail::call(
+        [&](pytransformer_error* error) { return pytransformer_get_info(get(), &found, error); });
     return found;
   }
 
@@ -319,9 +318,8 @@ class Translator {
     const std::vector<pytransformer_ids> from = detail::spans(sources);
     const std::vector<pytransformer_ids> begin = detail::spans(prefixes);
     return translate_by(options, callback, [&](auto* asked, auto* result, auto* error) {
-      return pytransformer_translate_ids(get(), from.data(),
-                                         begin.empty() ? nullptr : begin.data(), from.size(), asked,
-                                         result, error);
+      return pytransformer_translate_ids(get(), from.data(), begin.empty() ? nullptr : begin.data(),
+                                         from.size(), asked, result, error);
     });
   }
 

@@ -22,19 +22,45 @@ class JsonParser {
   explicit JsonParser(std::string_view text) : text_(text) {}
 
   Json document() {
-    if (const size_t place = find_invalid_utf8(text_); place < text_.size()) {
-      position_ = place;
-      fail("not UTF-8");
-    }
+    check_utf8();
     Json value = parse_value(0);
-    skip_space();
-    if (position_ != text_.size()) fail("text after the value");
+    end();
     return value;
+  }
+
+  void strings(const Json::TakeString& take) {
+    check_utf8();
+    expect('[');
+    if (accept(']')) return end();
+    do {
+      if (peek() == 'n') {
+        word("null");
+        take(std::nullopt);
+      } else if (peek() == '"') {
+        take(parse_string());
+      } else {
+        fail("expected a string");
+      }
+    } while (accept(','));
+    expect(']');
+    end();
   }
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
     throw JsonError("JSON: " + what + " at byte " + std::to_string(position_));
+  }
+
+  void check_utf8() {
+    const size_t place = find_invalid_utf8(text_);
+    if (place == std::string_view::npos) return;
+    position_ = place;
+    fail("not UTF-8");
+  }
+
+  void end() {
+    skip_space();
+    if (position_ != text_.size()) fail("text after the value");
   }
 
   void skip_space() {
@@ -212,6 +238,10 @@ class JsonParser {
 };
 
 Json Json::parse(std::string_view text) { return JsonParser(text).document(); }
+
+void Json::read_strings(std::string_view text, const TakeString& take) {
+  JsonParser(text).strings(take);
+}
 
 bool Json::as_bool(std::string_view what) const {
   if (const bool* value = std::get_if<bool>(&value_)) return *value;

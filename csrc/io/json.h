@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -25,10 +27,14 @@ class Json {
   // Throws JsonError with the offset of the first fault.
   static Json parse(std::string_view text);
 
+  // Hands over the items of a list of strings and nulls, which vocabularies are, without making a
+  // value of each. Throws as `parse` does, and for anything else.
+  using TakeString = std::function<void(std::optional<std::string_view>)>;
+  static void read_strings(std::string_view text, const TakeString& take);
+
   bool is_null() const { return std::holds_alternative<std::nullptr_t>(value_); }
   bool is_number() const { return std::holds_alternative<double>(value_); }
   bool is_string() const { return std::holds_alternative<std::string>(value_); }
-  bool is_array() const { return std::holds_alternative<Array>(value_); }
 
   // Each throws JsonError that says `what` is not of that type.
   bool as_bool(std::string_view what) const;

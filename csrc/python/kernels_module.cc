@@ -171,16 +171,16 @@ class Kernels : public LayerKernels {
   }
 
   // 10^9 operations (multiplications and additions) per second of one core, at best.
-  double peak_gops(const std::string& compute_type) const {
-    constexpr int64_t kRounds = 100000;
+  double peak_gops(const std::string& compute_type, int64_t rounds) const {
+    require(rounds >= 1, "rounds must be at least 1");
     const kernels::ComputeType type = parse_compute_type(compute_type);
     const py::gil_scoped_release release;
     volatile float sink = 0;
     const std::vector<double> times =
-        seconds(15, [&] { sink = sink + table_.probe_arithmetic(type, kRounds); });
+        seconds(15, [&] { sink = sink + table_.probe_arithmetic(type, rounds); });
     return 1e-9 *
            static_cast<double>(kernels::kProbeProducts * table_.arithmetic_per_probe(type) *
-                               kRounds) /
+                               rounds) /
            *std::min_element(times.begin(), times.end());
   }
 
@@ -267,7 +267,7 @@ void bind_kernels(py::module_& m) {
       .def("top_k", &Kernels::top_k, py::arg("logits"), py::arg("k"))
       .def("embed", &Kernels::embed, py::arg("ids"), py::arg("packed"), py::arg("k"),
            py::arg("scale"), py::arg("scales") = py::none(), py::arg("positions") = py::none())
-      .def("peak_gops", &Kernels::peak_gops, py::arg("compute_type"))
+      .def("peak_gops", &Kernels::peak_gops, py::arg("compute_type"), py::arg("rounds") = 100000)
       .def("read_gbps", &Kernels::read_gbps, py::arg("size_bytes"));
 }
 

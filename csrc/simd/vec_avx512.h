@@ -1,5 +1,5 @@
-// 16 virtual lanes in one AVX-512 register. See vec_quarters.h and vec_portable.h for what each function
-// promises.
+// 16 virtual lanes in one AVX-512 register. See vec_quarters.h and vec_portable.h for what each
+// function promises.
 #pragma once
 
 #include <cstddef>

@@ -30,12 +30,15 @@ inline F32x16 fma(Factor a, F32x16 b, F32x16 c) {
   return quarters([a](Floats4 x, Floats4 y) { return vfmaq_laneq_f32(y, x, a.v, 0); }, b, c);
 }
 
+// The lowest 16 or 8 bits of each word.
+inline uint16x8_t low_halves(Ints4 a, Ints4 b) { return vuzp1q_u16((uint16x8_t)a, (uint16x8_t)b); }
+inline uint8x16_t low_bytes(const Ints4 (&q)[4]) {
+  return vuzp1q_u8((uint8x16_t)low_halves(q[0], q[1]), (uint8x16_t)low_halves(q[2], q[3]));
+}
+
 inline uint32_t bits(Mask16 mask) {
-  const auto* const q = reinterpret_cast<const uint16x8_t*>(mask.q);
-  const uint8x16_t bytes = vuzp1q_u8(vreinterpretq_u8_u16(vuzp1q_u16(q[0], q[1])),
-                                     vreinterpretq_u8_u16(vuzp1q_u16(q[2], q[3])));
   const uint8x16_t places = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-  const uint8x16_t set = bytes & places;
+  const uint8x16_t set = low_bytes(mask.q) & places;
   return static_cast<uint32_t>(vaddv_u8(vget_low_u8(set))) |
          static_cast<uint32_t>(vaddv_u8(vget_high_u8(set))) << 8;
 }
@@ -115,19 +118,12 @@ inline I32x16 load_halves(const void* p) {
   const auto widened = [q](int i) { return (Ints4)vmovl_u16(vld1_u16(q + 4 * i)); };
   return {{widened(0), widened(1), widened(2), widened(3)}};
 }
-inline uint16x8_t low_halves_of(Ints4 a, Ints4 b) {
-  return vuzp1q_u16((uint16x8_t)a, (uint16x8_t)b);
-}
 inline void store_halves(void* p, I32x16 a) {
   auto* const q = static_cast<uint16_t*>(p);
-  vst1q_u16(q, low_halves_of(a.q[0], a.q[1]));
-  vst1q_u16(q + 8, low_halves_of(a.q[2], a.q[3]));
+  vst1q_u16(q, low_halves(a.q[0], a.q[1]));
+  vst1q_u16(q + 8, low_halves(a.q[2], a.q[3]));
 }
-inline void store_bytes(void* p, I32x16 a) {
-  const uint16x8_t low = low_halves_of(a.q[0], a.q[1]);
-  const uint16x8_t high = low_halves_of(a.q[2], a.q[3]);
-  vst1q_u8(static_cast<uint8_t*>(p), vuzp1q_u8((uint8x16_t)low, (uint8x16_t)high));
-}
+inline void store_bytes(void* p, I32x16 a) { vst1q_u8(static_cast<uint8_t*>(p), low_bytes(a.q)); }
 
 constexpr int32_t kByteBias = 0;
 inline I32x16 byte_weights(I32x16 w) { return w; }

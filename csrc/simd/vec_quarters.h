@@ -1,8 +1,7 @@
 // 16 virtual lanes in four registers of 16 bytes, in the vector extension that GCC and Clang have
 // on every processor (scalars where there are no registers): what instruction sets of that width
-// share. Also says what the functions of the other vec_*.h promise; those that no two share,
-// vec_portable.h says. All of them give the same bits, except that `fma` rounds twice in the
-// portable one.
+// have in common. This file and, for the rest, vec_portable.h also say what the functions of the
+// other vec_*.h promise; all give the same bits, but `fma` rounds twice in vec_portable.h.
 #pragma once
 
 #include <cstddef>

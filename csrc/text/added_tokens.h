@@ -46,7 +46,7 @@ class AddedTokens {
 
   Spaces spaces_;
   std::vector<AddedToken> tokens_;
-  PrefixMatcher matcher_;  // how they are written
+  PrefixMatcher matcher_;            // how they are written
   std::array<bool, 256> is_sign_{};  // a few bytes of which every token holds one
 };
 

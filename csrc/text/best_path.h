@@ -82,7 +82,8 @@ void settle(std::vector<PathStep<Number>>& steps, size_t start) {
 // sentencepiece.
 template <class Number, class ScoreOf>
 std::vector<PathPiece> best_path(std::string_view text, const Vocabulary& vocabulary,
-                                 const PrefixFilter& prefixes, Number unknown_score, ScoreOf score_of) {
+                                 const PrefixFilter& prefixes, Number unknown_score,
+                                 ScoreOf score_of) {
   std::vector<PathStep<Number>> steps(text.size() + 1);
   for (size_t start = 0, next = 0; start < text.size(); start = next) {
     if constexpr (std::is_same_v<Number, float>) settle(steps, start);

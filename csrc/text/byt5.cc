@@ -1,7 +1,7 @@
 // The tokenizer of ByT5 (Xue et al. 2022): the bytes of a text, and tokens added to them.
 //
-// Ids and texts equal those of transformers' ByT5Tokenizer: a byte's token is the character with its
-// number, and bytes that are no UTF-8 are left out of a text.
+// Ids and texts equal those of transformers' ByT5Tokenizer: a byte's token is the character with
+// its number, and bytes that are no UTF-8 are left out of a text.
 #include <algorithm>
 #include <array>
 #include <map>

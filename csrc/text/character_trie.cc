@@ -37,8 +37,7 @@ CharacterTrie::CharacterTrie(std::string_view content) {
   texts_ = content.substr(size);
 }
 
-std::optional<CharacterTrie::Match> CharacterTrie::find(std::string_view text,
-                                                        bool goes_on) const {
+std::optional<CharacterTrie::Match> CharacterTrie::find(std::string_view text, bool goes_on) const {
   size_t found_length = 0, found_leaf = 0;
   size_t place = unit(0).offset();
   for (size_t i = 0; i < text.size() && text[i] != '\0'; ++i) {

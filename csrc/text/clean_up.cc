@@ -7,7 +7,7 @@ namespace {
 
 // transformers' clean_up_tokenization, in its order.
 constexpr std::pair<std::string_view, std::string_view> kRules[] = {
-    {" .", "."},    {" ?", "?"},    {" !", "!"},  {" ,", ","},    {" ' ", "'"},
+    {" .", "."},     {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
     {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
 };
 

@@ -30,8 +30,8 @@ std::unique_ptr<const Cutter> word_cutter();
 // CheckpointError.
 std::unique_ptr<const Cutter> merged_pairs_cutter(std::string_view codes);
 
-// The pieces of a sentencepiece model, by its file's content. Throws CheckpointError or
-// UnsupportedError.
+// The pieces of a sentencepiece model, by its file's content, which must outlive it. Throws
+// CheckpointError.
 std::unique_ptr<const Cutter> pieces_cutter(std::string_view model);
 
 }  // namespace pytransformer::text

@@ -11,7 +11,7 @@ class CheckpointError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// The files are sound, but this build has nothing that reads them.
+// The files are sound, but there is nothing in C++ that reads them.
 class UnsupportedError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -83,7 +83,8 @@ class FramedTokenizer : public Tokenizer {
   std::vector<int32_t> source_ids(std::span<const std::string_view> tokens) const override {
     std::vector<int32_t> ids = target_ids(tokens);
     const std::vector<int32_t> end = closing(ids);
-    const bool closed = ids.size() >= end.size() && std::equal(end.rbegin(), end.rend(), ids.rbegin());
+    const bool closed =
+        ids.size() >= end.size() && std::equal(end.rbegin(), end.rend(), ids.rbegin());
     if (!closed) ids.insert(ids.end(), end.begin(), end.end());
     return ids;
   }

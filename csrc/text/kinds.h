@@ -1,4 +1,4 @@
-// The kinds of tokenizers. Each throws io::JsonError, CheckpointError or UnsupportedError.
+// The kinds of tokenizers. Each throws io::JsonError or CheckpointError.
 #pragma once
 
 #include <memory>

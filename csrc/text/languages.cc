@@ -15,8 +15,8 @@ constexpr size_t kShown = 12;  // languages in a message
 
 // Characters beyond ASCII that become letters of the table's where case does not count.
 constexpr std::pair<std::string_view, std::string_view> kFolded[] = {
-    {"Å", "å"},       {"\u212B", "å"}, {"È", "è"},       {"ß", "ss"},      {"\u1E9E", "ss"},
-    {"\u017F", "s"},  {"\u212A", "k"}, {"\uFB00", "ff"}, {"\uFB01", "fi"}, {"\uFB02", "fl"},
+    {"Å", "å"},        {"\u212B", "å"},   {"È", "è"},       {"ß", "ss"},      {"\u1E9E", "ss"},
+    {"\u017F", "s"},   {"\u212A", "k"},   {"\uFB00", "ff"}, {"\uFB01", "fi"}, {"\uFB02", "fl"},
     {"\uFB03", "ffi"}, {"\uFB04", "ffl"}, {"\uFB05", "st"}, {"\uFB06", "st"},
 };
 
@@ -44,7 +44,9 @@ std::string key(std::string_view language) {
   return result;
 }
 
-std::string_view before(std::string_view text, char mark) { return text.substr(0, text.find(mark)); }
+std::string_view before(std::string_view text, char mark) {
+  return text.substr(0, text.find(mark));
+}
 
 // The parts of a text between marks, empty ones included; none of an empty text.
 std::vector<std::string_view> parts(std::string_view text, char mark) {
@@ -58,7 +60,7 @@ std::vector<std::string_view> parts(std::string_view text, char mark) {
 
 // A row of the table: a language in a script, with the codes and names that mean it.
 struct Row {
-  std::string_view code;                // ISO 639-3 and ISO 15924, as in NLLB-200: deu_Latn
+  std::string_view code;                      // ISO 639-3 and ISO 15924, as in NLLB-200: deu_Latn
   std::vector<std::string_view> short_codes;  // those that say nothing of the script
   std::vector<std::string_view> names;
 

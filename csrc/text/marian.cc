@@ -43,8 +43,8 @@ bool differ(std::string_view language, std::string_view known) {
 }
 
 void check_named(const char* side, std::string_view language, std::span<const std::string> known) {
-  const bool differs = std::ranges::any_of(
-      known, [&](const std::string& code) { return differ(language, code); });
+  const bool differs =
+      std::ranges::any_of(known, [&](const std::string& code) { return differ(language, code); });
   if (differs) unknown_language(side, language, known);
 }
 
@@ -198,9 +198,7 @@ class MarianTokenizer : public Tokenizer {
         ids.push_back(side.id(part.substr(0, mark + 2)));
         part.remove_prefix(mark + 2);
       }
-      pieces.cut(part, [&](std::string_view piece, int32_t) {
-        ids.push_back(side.id(piece));
-      });
+      pieces.cut(part, [&](std::string_view piece, int32_t) { ids.push_back(side.id(piece)); });
     });
     return ids;
   }

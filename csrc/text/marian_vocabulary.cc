@@ -177,9 +177,7 @@ class MarianVocabularyTokenizer : public Tokenizer {
     return target_->join(tokens);
   }
 
-  std::vector<int32_t> closing(std::span<const int32_t>) const override {
-    return {source_->end()};
-  }
+  std::vector<int32_t> closing(std::span<const int32_t>) const override { return {source_->end()}; }
   // The language is named by a token of the source.
   std::optional<int32_t> forced_bos_id(std::string_view) const override { return std::nullopt; }
   std::optional<int32_t> decoder_start_id(std::string_view) const override { return std::nullopt; }

@@ -49,8 +49,7 @@ class MergedPairs : public Model {
   }
 
   void cut_names(std::string_view text, std::vector<int32_t>& ids) const override {
-    processor_->cut(text,
-                    [&](std::string_view piece, int32_t) { ids.push_back(id_of(piece)); });
+    processor_->cut(text, [&](std::string_view piece, int32_t) { ids.push_back(id_of(piece)); });
   }
 
   int32_t id_of(std::string_view token) const override { return processor_->id(token); }
@@ -64,8 +63,8 @@ class MergedPairs : public Model {
   std::unique_ptr<const SentencePiece> processor_;
 };
 
-// Pieces of a unigram language model, cut word by word: `tokens.json` holds all tokens, `scores.bin`
-// the log probabilities of the first of them, those which are the model's.
+// Pieces of a unigram language model, cut word by word: `tokens.json` holds all tokens,
+// `scores.bin` the log probabilities of the first of them, those which are the model's.
 class UnigramWords : public Model {
  public:
   UnigramWords(const Files& files, int32_t unknown)

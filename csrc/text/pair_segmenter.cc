@@ -86,7 +86,8 @@ class Merger {
 
   bool stands(const Pair& pair) const {
     const Symbol& left = symbols_[pair.left];
-    return !left.text.empty() && left.after != kNone && text_of_pair(pair.left).size() == pair.length;
+    return !left.text.empty() && left.after != kNone &&
+           text_of_pair(pair.left).size() == pair.length;
   }
 
   void merge(size_t left) {

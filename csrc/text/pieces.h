@@ -34,7 +34,7 @@ class Pieces {
   virtual std::string text_of(std::span<const std::string_view> tokens) const = 0;
 };
 
-// Each throws io::JsonError, CheckpointError or UnsupportedError.
+// Each throws io::JsonError or CheckpointError.
 std::unique_ptr<const Pieces> m2m100_pieces(const io::Json& settings, const Files& files);
 std::unique_ptr<const Pieces> metaspace_pieces(const io::Json& settings, const Files& files);
 

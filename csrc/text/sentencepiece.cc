@@ -87,7 +87,8 @@ bool SentencePiece::append(std::string_view piece, int32_t id, bool is_first,
     return false;
   }
   if (table_.type(id) == PieceType::control) return false;
-  const bool drops = is_first && (adds_space_ || removes_spaces_) && piece.starts_with(kMarkedSpace);
+  const bool drops =
+      is_first && (adds_space_ || removes_spaces_) && piece.starts_with(kMarkedSpace);
   if (drops) piece.remove_prefix(kMarkedSpace.size());
   append_replaced(text, piece, kMarkedSpace, " ");
   return drops && !removes_spaces_;

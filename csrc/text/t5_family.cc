@@ -27,8 +27,7 @@ void T5Family::read_end(const io::Json& settings) {
   }
 }
 
-std::vector<int32_t> T5Family::cut_source(std::string_view text,
-                                          const Languages& languages) const {
+std::vector<int32_t> T5Family::cut_source(std::string_view text, const Languages& languages) const {
   check_text(text);
   return cut(prefixes_.put(text, languages));
 }

@@ -28,8 +28,12 @@ class T5Family : public Tokenizer {
   std::optional<int32_t> forced_bos_id(std::string_view) const final { return std::nullopt; }
   std::optional<int32_t> decoder_start_id(std::string_view) const final { return std::nullopt; }
   std::optional<int32_t> unknown_id() const final { return unknown_id_; }
-  std::span<const std::string> source_languages() const final { return prefixes_.sources().codes(); }
-  std::span<const std::string> target_languages() const final { return prefixes_.targets().codes(); }
+  std::span<const std::string> source_languages() const final {
+    return prefixes_.sources().codes();
+  }
+  std::span<const std::string> target_languages() const final {
+    return prefixes_.targets().codes();
+  }
 
  protected:
   // Settings: `added_tokens`, of which special ones have no place in texts; `num_embeddings`, so

@@ -59,7 +59,7 @@ class Tokenizer {
 
 // The tokenizer of a native file: its configuration's `tokenizer.kind` and `tokenizer.settings`.
 // Throws CheckpointError if a setting or a file is missing or broken, UnsupportedError for a kind
-// that C++ has not, or that needs sentencepiece where this build has none.
+// that is there in Python only.
 std::unique_ptr<const Tokenizer> create(std::string_view kind, const io::Json& settings,
                                         const Files& files);
 

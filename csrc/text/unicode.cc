@@ -54,7 +54,8 @@ size_t character_length(std::string_view text, size_t place) {
 char32_t character_at(std::string_view text, size_t place) {
   const size_t length = character_length(text, place);
   char32_t character = byte_at(text, place) & (length == 1 ? 0x7F : 0xFF >> (length + 1));
-  for (size_t i = 1; i < length; ++i) character = character << 6 | (byte_at(text, place + i) & 0x3F);
+  for (size_t i = 1; i < length; ++i)
+    character = character << 6 | (byte_at(text, place + i) & 0x3F);
   return character;
 }
 

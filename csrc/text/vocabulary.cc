@@ -39,23 +39,18 @@ std::optional<std::string_view> TokenList::token(int64_t id) const {
 
 TokenList read_tokens(std::string_view content, std::string_view name, Null null) {
   TokenList tokens;
-  const std::string file(name);
-  try {
-    const io::Json json = io::Json::parse(content);
-    if (!json.is_array()) throw CheckpointError(file + ": not a list of tokens");
-    for (const io::Json& token : json.as_array("tokens")) {
-      if (token.is_string()) {
-        tokens.add(token.as_string("token"));
-      } else if (!token.is_null() || null == Null::error) {
-        throw CheckpointError(file + ": not a list of tokens");
-      } else if (null == Null::word_none) {
-        tokens.add("None");
-      } else {
-        tokens.add_hole();
-      }
+  const auto take = [&](std::optional<std::string_view> token) {
+    if (!token && null == Null::error) throw io::JsonError("null is no token");
+    if (!token && null == Null::hole) {
+      tokens.add_hole();
+    } else {
+      tokens.add(token.value_or("None"));
     }
+  };
+  try {
+    io::Json::read_strings(content, take);
   } catch (const io::JsonError& error) {
-    throw CheckpointError(file + ": broken JSON: " + error.what());
+    throw CheckpointError(std::string(name) + ": not a list of tokens: " + error.what());
   }
   return tokens;
 }

@@ -1,7 +1,7 @@
 // The tokenizer of models that come with nothing but their lists of tokens.
 //
-// Tokens become ids and ids tokens. Text is cut by the sentencepiece model or the BPE codes that lie
-// beside the lists, or, where the settings say that the tokens are words, at white space.
+// Tokens become ids and ids tokens. Text is cut by the sentencepiece model or the BPE codes that
+// lie beside the lists, or, where the settings say that the tokens are words, at white space.
 #include <algorithm>
 #include <utility>
 
@@ -81,8 +81,8 @@ struct CutterFile {
 };
 
 void check_languages(const Languages& given) {
-  for (const auto& [name, language] : {std::pair("src_lang", given.source),
-                                       std::pair("tgt_lang", given.target)}) {
+  for (const auto& [name, language] :
+       {std::pair("src_lang", given.source), std::pair("tgt_lang", given.target)}) {
     if (language.empty()) continue;
     throw OptionError(std::string(name) + " is " + quoted(language) +
                       ", but this model does not say which languages it knows");

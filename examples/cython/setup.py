@@ -1,6 +1,7 @@
-import pytransformer
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+
+import pytransformer
 
 setup(
     name="lines",

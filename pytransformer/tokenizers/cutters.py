@@ -68,8 +68,8 @@ class MergedPairs:
             if len(pair) != (3 if counted else 2) or not all(pair):
                 raise CheckpointError(f"BPE codes: line {number} is no pair of symbols")
         self._ranks: dict[tuple[str, str], int] = {}
-        for rank, pair in enumerate(pairs):
-            self._ranks.setdefault((pair[0], pair[1]), rank)
+        for pair in pairs:
+            self._ranks.setdefault((pair[0], pair[1]), len(self._ranks))
         self._end_is_separate = not counted and version in (None, ["0.1"])
         self._cut_word = functools.lru_cache(_CACHED_WORDS)(self._merge)
 
