@@ -20,7 +20,7 @@ class OptionError(PytransformerError, ValueError):
 
 
 class MemoryLimitError(PytransformerError, MemoryError):
-    """More than `max_memory` allows, even if nothing else runs; the message says what needs less."""
+    """More than `max_memory` allows, even with nothing beside it; the message says what helps."""
 
 
 class DecodingError(PytransformerError, ValueError):

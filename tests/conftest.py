@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+    from c_interface import CLibrary, CTranslator
     from checkpoints import MarianCheckpoint
     from embedding import Library
 
@@ -46,3 +51,41 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     base = tmp_path_factory.getbasetemp()
     is_worker = "PYTEST_XDIST_WORKER" in os.environ
     return find_or_build((base.parent if is_worker else base) / "library")
+
+
+@pytest.fixture(scope="session")
+def c_library(library: Library) -> CLibrary:
+    """The same, loaded."""
+    from c_interface import CLibrary
+
+    return CLibrary(library.shared)
+
+
+@pytest.fixture(scope="module")
+def c_bundled(c_library: CLibrary) -> Iterator[CTranslator]:
+    """The bundled model through C."""
+    from bundled import bundled_model
+    from c_interface import CTranslator
+
+    with CTranslator(c_library, bundled_model(), intra_threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def c_image() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The native image of a small model, with 23 tokens and no tokenizer; must not be changed."""
+    from pytransformer import native
+    from random_models import lively_checkpoint
+
+    return native.build_image(lively_checkpoint(2, 23))
+
+
+@pytest.fixture(scope="module")
+def c_small(
+    c_library: CLibrary, c_image: np.ndarray[Any, np.dtype[np.uint8]]
+) -> Iterator[CTranslator]:
+    """That model through C."""
+    from c_interface import CTranslator
+
+    with CTranslator(c_library, c_image) as opened:
+        yield opened

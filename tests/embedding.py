@@ -22,11 +22,9 @@ class Library:
 
     Attributes:
         prefix: where `cmake --install` has put it.
-        has_text: whether it was built with sentencepiece.
     """
 
     prefix: Path
-    has_text: bool
 
     @property
     def include(self) -> Path:
@@ -42,7 +40,7 @@ class Library:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment in which programs find the library, for both the linker and pkg-config."""
+        """The environment in which programs, pkg-config and CMake find the library."""
         return {
             **os.environ,
             "LD_LIBRARY_PATH": str(self.lib),
@@ -63,14 +61,6 @@ def lack(what: str) -> None:
     if REQUIRED:
         pytest.fail(what)
     pytest.skip(what)
-
-
-def has_sentencepiece() -> bool:
-    """Whether the C++ library of sentencepiece, with its headers, is installed."""
-    return (
-        shutil.which("pkg-config") is not None
-        and subprocess.run(["pkg-config", "--exists", "sentencepiece"], check=False).returncode == 0
-    )
 
 
 def run(command: Sequence[str | Path], **arguments: object) -> str:
@@ -109,13 +99,11 @@ def find_or_build(directory: Path) -> Library:
     """
     given = os.environ.get("PYTRANSFORMER_TEST_LIBRARY")
     if given is not None:
-        return Library(Path(given), has_text=True)
-    has_text = has_sentencepiece()
-    option = f"-DPYTRANSFORMER_SENTENCEPIECE={'ON' if has_text else 'OFF'}"
+        return Library(Path(given))
     directory.mkdir(exist_ok=True)
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         built = directory / "built"
-        prefix = directory / "prefix" if built.exists() else build(directory, option)
+        prefix = directory / "prefix" if built.exists() else build(directory)
         built.touch()
-    return Library(prefix, has_text)
+    return Library(prefix)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,16 +20,12 @@ from c_interface import CLibrary, CTranslator, Found
 from decoding_cases import PADDING, SEARCHES, VOCABULARY
 from decoding_engine import native_options, native_request
 from decoding_strategies import Case, cases
-from embedding import lack
 from pytransformer import Translator, native
 from random_models import lively_checkpoint, make_engine, sentences
 from reference_rules import ReferenceOptions
 from test_decoding_reference import GROUPS, OWN
 from test_streaming import OPTIONS as STREAMED
 from test_streaming import TEXTS
-
-if TYPE_CHECKING:
-    from embedding import Library
 
 Values = dict[str, Any]
 
@@ -90,25 +86,6 @@ def c_names(options: Values) -> Values:
 
 
 @pytest.fixture(scope="module")
-def c_library(library: Library) -> CLibrary:
-    return CLibrary(library.shared)
-
-
-@pytest.fixture(scope="module")
-def ours(c_library: CLibrary) -> Iterator[CTranslator]:
-    """The bundled model through C."""
-    with CTranslator(c_library, bundled_model(), intra_threads=1) as translator:
-        yield translator
-
-
-@pytest.fixture(scope="module")
-def with_text(ours: CTranslator) -> CTranslator:
-    if not ours.info().translates_text:
-        lack("the library was built without the bundled model's tokenizer")
-    return ours
-
-
-@pytest.fixture(scope="module")
 def theirs() -> Translator:
     """The bundled model in Python."""
     return Translator(bundled_model())
@@ -139,24 +116,26 @@ def assert_same(
 
 
 @pytest.mark.parametrize("options", SETS, ids=str)
-def test_ids(options: Values, ours: CTranslator, theirs: Translator, ids: list[list[int]]) -> None:
+def test_ids(
+    options: Values, c_bundled: CTranslator, theirs: Translator, ids: list[list[int]]
+) -> None:
     scored = options.get("return_scores", True)
     expected = theirs.translate_batch(ids, **{"return_scores": True, **options})
-    found = ours.translate_ids(ids, **c_names(options))
+    found = c_bundled.translate_ids(ids, **c_names(options))
     assert_same(found, expected, scored=scored, tokens=False)
 
 
 @pytest.mark.parametrize("options", WITH_PREFIX, ids=str)
 def test_prefixes(
-    options: Values, with_text: CTranslator, theirs: Translator, ids: list[list[int]]
+    options: Values, c_bundled: CTranslator, theirs: Translator, ids: list[list[int]]
 ) -> None:
     """Of ids and of tokens; some sentences have none."""
     prefixes: list[list[int]] = [[9, 14], [], [96], [5, 5], [14], [], []]
     expected = theirs.translate_batch(ids, prefixes, return_scores=True, **options)
-    found = with_text.translate_ids(ids, prefixes, **c_names(options))
+    found = c_bundled.translate_ids(ids, prefixes, **c_names(options))
     assert_same(found, expected, scored=True, tokens=False)
     tokens_of = theirs.tokenizer.target_tokens
-    found = with_text.translate_tokens(
+    found = c_bundled.translate_tokens(
         [theirs.tokenizer.source_tokens(sentence) for sentence in ids],
         [tokens_of(prefix) for prefix in prefixes],
         **c_names(options),
@@ -165,12 +144,12 @@ def test_prefixes(
 
 
 @pytest.mark.parametrize("options", [{}, {"beam_size": 3, "num_hypotheses": 3}], ids=str)
-def test_tokens(options: Values, with_text: CTranslator, theirs: Translator) -> None:
+def test_tokens(options: Values, c_bundled: CTranslator, theirs: Translator) -> None:
     """With and without the end token, with one that the vocabulary lacks, and none at all."""
     sources = [theirs.tokenizer.encode(text, tgt_lang="en") for text in GERMAN]
     sources += [sources[0][:-1], ["▁Hund", "no such token", "🙂"], ["</s>"], []]
     expected = theirs.translate_batch(sources, return_scores=True, **options)
-    found = with_text.translate_tokens(sources, **c_names(options))
+    found = c_bundled.translate_tokens(sources, **c_names(options))
     assert_same(found, expected, scored=True, tokens=True)
 
 
@@ -263,38 +242,38 @@ def test_drawn_options(case: Case, c_library: CLibrary) -> None:
 
 
 @pytest.mark.parametrize("options", STREAMS, ids=str)
-def test_texts(options: Values, with_text: CTranslator, theirs: Translator) -> None:
+def test_texts(options: Values, c_bundled: CTranslator, theirs: Translator) -> None:
     """At once, and each by itself; lines of nothing, and line ends of all kinds, stay."""
     expected = theirs.translate(TEXTS, tgt_lang="en", **options)
     given = {**options, "tgt_lang": "en"}
-    assert [with_text.translate(text, **given) for text in TEXTS] == expected
-    found = with_text.translate_texts(TEXTS, **given)
+    assert [c_bundled.translate(text, **given) for text in TEXTS] == expected
+    found = c_bundled.translate_texts(TEXTS, **given)
     assert [hypotheses[0].text for hypotheses in found] == expected
 
 
-def test_scores_of_texts(with_text: CTranslator, theirs: Translator) -> None:
+def test_scores_of_texts(c_bundled: CTranslator, theirs: Translator) -> None:
     values: Values = {"beam_size": 4, "num_hypotheses": 4, "tgt_lang": "de"}
     expected = theirs.translate_n_best(ENGLISH, **values)
-    found = with_text.translate_texts(ENGLISH, return_scores=True, **values)
+    found = c_bundled.translate_texts(ENGLISH, return_scores=True, **values)
     assert [[(one.text, one.score) for one in hypotheses] for hypotheses in found] == [
         [(one.text, one.score) for one in hypotheses] for hypotheses in expected
     ]
 
 
-def test_nuls_in_a_text(with_text: CTranslator, theirs: Translator) -> None:
+def test_nuls_in_a_text(c_bundled: CTranslator, theirs: Translator) -> None:
     for text in ("Ein\0Hund", "\0", "Ein Hund.\0\nZwei\0 Hunde.\0"):
-        assert with_text.translate(text, tgt_lang="en") == theirs.translate(text, tgt_lang="en")
+        assert c_bundled.translate(text, tgt_lang="en") == theirs.translate(text, tgt_lang="en")
 
 
-def test_encoding_and_decoding(with_text: CTranslator, theirs: Translator) -> None:
+def test_encoding_and_decoding(c_bundled: CTranslator, theirs: Translator) -> None:
     for text in (*GERMAN, *TEXTS, "\0", "Straße", "ﬁ"):
         line = text.replace("\n", " ")
         expected = theirs.tokenizer.encode_ids(line, tgt_lang="en")
-        assert with_text.encode(line, tgt_lang="en") == expected
+        assert c_bundled.encode(line, tgt_lang="en") == expected
         ids = theirs.tokenizer.target_ids(theirs.tokenizer.encode_target(line))
-        assert with_text.decode(ids) == theirs.tokenizer.decode(ids)
-    assert with_text.languages("source") == list(theirs.source_languages)
-    assert with_text.languages("target") == list(theirs.target_languages)
+        assert c_bundled.decode(ids) == theirs.tokenizer.decode(ids)
+    assert c_bundled.languages("source") == list(theirs.source_languages)
+    assert c_bundled.languages("target") == list(theirs.target_languages)
 
 
 # -- Streams ---------------------------------------------------------------------------------------
@@ -335,12 +314,12 @@ def boundaries(pieces: Sequence[str]) -> set[int]:
 
 
 @pytest.mark.parametrize("options", STREAMS, ids=str)
-def test_pieces(options: Values, with_text: CTranslator, theirs: Translator) -> None:
+def test_pieces(options: Values, c_bundled: CTranslator, theirs: Translator) -> None:
     """They make the text, come in order, and are as fine as Python's."""
     given = {**options, "tgt_lang": "en"}
     for text in TEXTS:
         pieces = Pieces()
-        expected = with_text.translate(text, on_text=pieces, **given)
+        expected = c_bundled.translate(text, on_text=pieces, **given)
         assert "".join(pieces.of(0)) == expected
         assert all(pieces.of(0))
         stream = list(theirs.translate_stream(text, **given))
@@ -349,9 +328,9 @@ def test_pieces(options: Values, with_text: CTranslator, theirs: Translator) -> 
             assert boundaries(stream) <= boundaries(pieces.of(0))
 
 
-def test_pieces_of_several_texts(with_text: CTranslator) -> None:
+def test_pieces_of_several_texts(c_bundled: CTranslator) -> None:
     pieces = Pieces()
-    found = with_text.translate_texts(TEXTS, tgt_lang="en", beam_size=2, on_text=pieces)
+    found = c_bundled.translate_texts(TEXTS, tgt_lang="en", beam_size=2, on_text=pieces)
     texts = [hypotheses[0].text for hypotheses in found]
     assert ["".join(pieces.of(i)) for i in range(len(TEXTS))] == texts
     assert [text for text, _ in pieces.told] == sorted(text for text, _ in pieces.told)
@@ -370,13 +349,13 @@ def test_pieces_of_several_texts(with_text: CTranslator) -> None:
     ids=str,
 )
 def test_token_events(
-    options: Values, ours: CTranslator, theirs: Translator, ids: list[list[int]]
+    options: Values, c_bundled: CTranslator, theirs: Translator, ids: list[list[int]]
 ) -> None:
     """Those of generate_tokens: of every sentence, and of one behind a prefix."""
     sources = ids[:-1]
     for prefixes in (None, [[9, 14]] * len(sources)):
         events = Events()
-        found = ours.translate_ids(
+        found = c_bundled.translate_ids(
             sources, prefixes, on_token=events, return_scores=True, **options
         )
         assert sorted(events.ended) == list(range(len(sources)))

@@ -139,6 +139,7 @@ struct Opened {
     for (const auto& [name, place] : settings.at("files").as_object("files")) {
       const io::TensorView* const view = file->find(place.at("tensor").as_string("tensor"));
       const auto length = static_cast<size_t>(place.at("length").as_size("length"));
+      if (view == nullptr || length > view->content.size()) file->fail("there is no such tensor");
       files[name] = {reinterpret_cast<const char*>(view->content.data()), length};
     }
     tokenizer = text::create(config.at("tokenizer").at("kind").as_string("kind"), settings, files);
@@ -153,7 +154,9 @@ int main() {
   std::optional<Opened> opened;
   for (std::string line; std::getline(std::cin, line);) {
     std::cout << guarded([&] {
-      if (!line.starts_with("open\t")) return answer(*opened.value().tokenizer, line);
+      if (!line.starts_with("open\t")) {
+        return opened ? answer(*opened->tokenizer, line) : std::string("nothing is open");
+      }
       opened.reset();
       opened.emplace(line.substr(5));
       return std::string("opened");

@@ -7,11 +7,11 @@ import json
 import os
 import random
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from embedding import need
 from pytransformer.errors import CheckpointError, OptionError
@@ -57,11 +57,18 @@ def build_driver(directory: Path, *flags: str) -> Path:
     return program
 
 
-def write_native(path: Path, spec: TokenizerSpec, files: Mapping[str, bytes]) -> Path:
-    """A native file that holds a tokenizer and no model."""
+def config_text(spec: TokenizerSpec, files: Mapping[str, bytes]) -> str:
+    """The part of a native file's configuration that tells of the tokenizer."""
     listing = {name: {"tensor": name, "length": len(files[name])} for name in files}
     settings = {"files": listing, **spec.settings}
-    config = json.dumps({"tokenizer": {"kind": spec.kind, "settings": settings}})
+    return json.dumps({"tokenizer": {"kind": spec.kind, "settings": settings}})
+
+
+def write_native(
+    path: Path, spec: TokenizerSpec, files: Mapping[str, bytes], config: str | None = None
+) -> Path:
+    """A native file that holds a tokenizer and no model; `config` is what it says instead."""
+    config = config_text(spec, files) if config is None else config
     metadata = {"format": "pytransformer", "format_version": "1", "config": config}
     header: dict[str, Any] = {"__metadata__": metadata}
     data = b""
@@ -74,6 +81,13 @@ def write_native(path: Path, spec: TokenizerSpec, files: Mapping[str, bytes]) ->
     text += b" " * (-(8 + len(text)) % 64)
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
     return path
+
+
+class Fault(NamedTuple):
+    """An error, as the driver tells it."""
+
+    kind: str
+    message: str
 
 
 def hexed(text: str | bytes) -> str:
@@ -91,7 +105,7 @@ def _answer(line: str) -> Any:
     if kind == "texts":
         return tuple(bytes.fromhex(text).decode() for text in rest.split("\t") if text)
     if kind.endswith("Error") or kind == "another error":
-        return kind, bytes.fromhex(rest).decode(errors="backslashreplace")
+        return Fault(kind, bytes.fromhex(rest).decode(errors="backslashreplace"))
     return line
 
 
@@ -158,7 +172,7 @@ class Beside:
                 expected.append(target_ids)
                 for some in (ids, target_ids):
                     self.questions.decode(some)
-                    expected.append(outcome(lambda some=some: self.python.decode(some)))
+                    expected.append(outcome(functools.partial(self.python.decode, some)))
         self._compare(expected)
 
     def assert_ids_equal(self, many: Sequence[Sequence[int]]) -> None:
@@ -167,16 +181,16 @@ class Beside:
         expected: list[Any] = ["opened"]
         for ids in many:
             self.questions.decode(ids)
-            expected.append(outcome(lambda ids=ids: self.python.decode(ids)))
+            expected.append(outcome(functools.partial(self.python.decode, ids)))
             self.questions.add("closing", " ".join(map(str, ids)))
             expected.append(self.python.closing(ids))
             for side in ("source", "target"):
                 tokens_of = getattr(self.python, f"{side}_tokens")
-                tokens = [outcome(lambda i=i: tokens_of([i])[0]) for i in ids]  # noqa: B023
+                tokens = [outcome(functools.partial(tokens_of, [token_id])) for token_id in ids]
                 for token_id, token in zip(ids, tokens, strict=True):
                     self.questions.add(f"{side}_token", str(token_id))
-                    expected.append(token)
-                known = [token for token in tokens if isinstance(token, str)]
+                    expected.append(token if isinstance(token, Fault) else token[0])
+                known = [token[0] for token in tokens if not isinstance(token, Fault)]
                 self.questions.tokens(f"{side}_ids", known)
                 expected.append(getattr(self.python, f"{side}_ids")(known))
         self._compare(expected)
@@ -194,17 +208,14 @@ class Beside:
             self.questions.add(name)
             expected.append(value)
         for language in ("", *languages):
-            given = language or None
-            for name, method in (
-                ("forced_bos", self.python.forced_bos_id),
-                ("decoder_start", self.python.decoder_start_id),
-            ):
+            for name in ("forced_bos", "decoder_start"):
+                method = getattr(self.python, f"{name}_id")
                 self.questions.add(name, hexed(language))
-                expected.append(outcome(lambda method=method: method(given)))
+                expected.append(outcome(functools.partial(method, language or None)))
             for pair in ((language, ""), ("", language), (language, language)):
                 self.questions.encode("a", pair)
                 names = {"src_lang": pair[0] or None, "tgt_lang": pair[1] or None}
-                expected.append(outcome(lambda names=names: self.python.encode_ids("a", **names)))
+                expected.append(outcome(functools.partial(self.python.encode_ids, "a", **names)))
         self._compare(expected)
 
     def _compare(self, expected: Sequence[Any]) -> None:
@@ -214,12 +225,12 @@ class Beside:
             assert answer == right, line
 
 
-def outcome(call: Any) -> Any:
-    """What a call gives, or its error as the driver tells it."""
+def outcome(call: Callable[[], Any]) -> Any:
+    """What a call gives, or its error."""
     try:
         return call()
     except (OptionError, CheckpointError) as error:
-        return type(error).__name__, str(error)
+        return Fault(type(error).__name__, str(error))
 
 
 def random_ids(generator: random.Random, size: int, count: int = 50) -> Iterator[list[int]]:
@@ -229,10 +240,10 @@ def random_ids(generator: random.Random, size: int, count: int = 50) -> Iterator
 
 # What means something to some tokenizer, and characters of all sorts.
 _PARTS = [
-    *"aeinHund läß.<>/s_-09\x1c\x00\t\n\r", "</s>", "<unk>", "<mask>", "<pad>", "de_DE", "eng_Latn",
-    "__de__", ">>de<<", "<unk_2>", "<extra_id_7>", "<2de>", "▁", "▁▁", "\u00a0", "é", "e\u0301", "½",
-    "\u200d", "ﬁ", "漢", "👩‍👩‍👧", "Ａ", "\u0600\u0661", "\u0300", "\u3000", " . ", " n't", "\ufeff",
-    "\U0010ffff", "กำ", "\r\n",
+    *"aeinHund läß.<>/s_-09\x1c\x00\t\n\r", "</s>", "<unk>", "<mask>", "<pad>", "de_DE",
+    "eng_Latn", "__de__", ">>de<<", "<unk_2>", "<extra_id_7>", "<2de>", "▁", "▁▁", "\u00a0", "é",
+    "e\u0301", "½", "\u200d", "ﬁ", "漢", "👩‍👩‍👧", "Ａ", "\u0600\u0661", "\u0300", "\u3000", " . ",
+    " n't", "\ufeff", "\U0010ffff", "กำ", "\r\n",
 ]  # fmt: skip
 _PLANES = ((0, 0x80), (0, 0x800), (0x800, 0xD800), (0xE000, 0x10000), (0x10000, 0x110000))
 

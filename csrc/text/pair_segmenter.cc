@@ -3,7 +3,6 @@
 #include <queue>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "text/segmenter.h"
@@ -81,7 +80,7 @@ class Merger {
     const std::optional<int32_t> id = table_.vocabulary().find(text);
     if (!id) return;
     pairs_.push({table_.score(*id), left, text.size()});
-    if (table_.type(*id) == PieceType::unused) parts_[text] = {one.text, other.text};
+    if (table_.type(*id) == PieceType::unused) parts_[text] = one.text.size();
   }
 
   bool stands(const Pair& pair) const {
@@ -108,16 +107,16 @@ class Merger {
     } else if (parts == parts_.end()) {
       pieces.push_back({text, table_.unknown()});
     } else {
-      take_apart(parts->second.first, depth + 1, pieces);
-      take_apart(parts->second.second, depth + 1, pieces);
+      take_apart(text.substr(0, parts->second), depth + 1, pieces);
+      take_apart(text.substr(parts->second), depth + 1, pieces);
     }
   }
 
   const PieceTable& table_;
   std::vector<Symbol> symbols_;
   std::priority_queue<Pair> pairs_;
-  // What pieces that are not to be used were made of.
-  std::unordered_map<std::string_view, std::pair<std::string_view, std::string_view>> parts_;
+  // How long the first part was of pieces that are not to be used.
+  std::unordered_map<std::string_view, size_t> parts_;
 };
 
 class PairSegmenter : public Segmenter {
