@@ -224,8 +224,8 @@ void bind_engine(py::module_& module) {
 }  // namespace pytransformer::python
 
 // Without a GIL too: models, requests and results are not changed once they are made, and engines,
-// jobs and completions lock for themselves what they share with their threads. Only the options of a
-// search can be set, and who sets them makes them.
+// jobs and completions lock for themselves what they share with their threads. Only the options of
+// a search can be set, and who sets them makes them.
 PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
   module.doc() = "The C++ engine of pytransformer.";
   pytransformer::python::register_errors();
