@@ -104,7 +104,7 @@ NULLS: list[tuple[str, dict[int, Any], bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "changes", "words"), NULLS, ids=str)
+@pytest.mark.parametrize(("name", "changes", "words"), NULLS, ids=range(len(NULLS)))
 def test_null_or_an_absurd_count(
     name: str, changes: dict[int, Any], words: bytes, c_bundled: CTranslator
 ) -> None:
