@@ -211,11 +211,12 @@ def test_models_that_only_encode_do_not_search() -> None:
 
 
 def test_encoders_of_vectors_read_no_tokens() -> None:
-    """Those before a decoder, either."""
-    encoder = stack(vector_size=5)
-    engine = make_engine(random_checkpoint(model_spec(encoder=encoder, shared_embedding=False)))
-    for method in (engine.encode, lambda ids: engine.logits(ids, [1])):
-        with pytest.raises(ValueError, match=r"vectors|only encodes"):
-            method([1, 0])
-    with pytest.raises(ValueError, match=r"vectors|only encodes"):
-        engine.attention([1, 0], [1])
+    engine = make_engine(random_checkpoint(encoder_spec(stack(vector_size=5))))
+    with pytest.raises(ValueError, match="vectors"):
+        engine.encode([1, 0])
+
+
+def test_decoders_read_no_encoder_of_vectors() -> None:
+    spec = model_spec(encoder=stack(vector_size=5), shared_embedding=False)
+    with pytest.raises(ValueError, match="only an encoder alone reads vectors"):
+        make_engine(random_checkpoint(spec))

@@ -106,6 +106,19 @@ print(translate(engine) == translate(make_engine(lively_checkpoint())))
 """
         assert run_script(code, tmp_path).split() == ["BlockingIOError", "True"]
 
+    def test_fewer_threads_to_be_had(self, tmp_path: Path) -> None:
+        """OpenMP's runtime would end the process."""
+        code = """
+import resource
+expected = translate(make_engine(lively_checkpoint()))
+kilobytes = int(status(["VmSize"])[0])
+resource.setrlimit(resource.RLIMIT_AS, ((kilobytes << 10) + (150 << 20), -1))
+engine = make_engine(lively_checkpoint(), 1, 40)
+found, count = translate(engine), len(threads() - at_first)
+print(found == expected, 1 <= count < 40)
+"""
+        assert run_script(STATE + code, tmp_path).split() == ["True", "True"]
+
 
 def test_state_of_the_process_stays(tmp_path: Path) -> None:
     code = """

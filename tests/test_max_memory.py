@@ -113,7 +113,7 @@ def test_what_is_refused(model: _native.Model) -> None:
     assert isinstance(raised.value, MemoryError)
     assert isinstance(raised.value, PytransformerError)
     text = str(raised.value)
-    for part in ("source 0 of 2 rows", str(limit), "max_decoding_length (40)", "(16)", "logits"):
+    for part in ("source 0 of 2 tokens", str(limit), "max_decoding_length (40)", "(16)", "logits"):
         assert part in text
     assert run_search(engine, SOURCES, search_options(START))
     with pytest.raises(MemoryLimitError, match="may need"):

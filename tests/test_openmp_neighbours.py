@@ -15,6 +15,7 @@ NEIGHBOURS = [name for name in WORKS if name != "us"]
 WAYS = ("in turn", "at once", "in turn")
 # A neighbour may divide its own work otherwise where threads are short; its own sums then differ.
 TOLERANCE = 1e-6
+OPENING = "import os, sys; sys.setdlopenflags(os.RTLD_NOW | os.{})"
 
 Results = list[list[float]]
 
@@ -53,23 +54,49 @@ def check(found: dict[str, Results], alone: dict[str, list[float]]) -> None:
 class TestImports:
     """Imported before us and after us, used in turn and at once."""
 
+    @pytest.mark.parametrize("flags", ["RTLD_LOCAL", "RTLD_GLOBAL"])
     @pytest.mark.parametrize("we_are", ["first", "last"])
     @pytest.mark.parametrize("name", NEIGHBOURS)
-    def test_one(self, folder: Path, alone: dict[str, list[float]], name: str, we_are: str) -> None:
+    def test_one(
+        self, folder: Path, alone: dict[str, list[float]], name: str, we_are: str, flags: str
+    ) -> None:
+        """Among global symbols, those of one copy of the runtime come before the others' own."""
         installed(name)
         names = ("us", name) if we_are == "first" else (name, "us")
-        check(ask(Order(names, WAYS, folder=str(folder)), folder), alone)
+        order = Order(names, WAYS, folder=str(folder), before=OPENING.format(flags))
+        check(ask(order, folder), alone)
 
     @pytest.mark.parametrize("flags", ["RTLD_LOCAL", "RTLD_GLOBAL"])
     @pytest.mark.parametrize("we_are", ["first", "last"])
     def test_all(
         self, folder: Path, alone: dict[str, list[float]], we_are: str, flags: str
     ) -> None:
-        """Among global symbols, those of one copy of the runtime come before the others' own."""
+        """With global symbols, PyTorch's and CTranslate2's arithmetic differ without us too."""
         there = [name for name in NEIGHBOURS if name in alone]
         names = ("us", *there) if we_are == "first" else (*there, "us")
-        before = f"import os, sys; sys.setdlopenflags(os.RTLD_NOW | os.{flags})"
-        check(ask(Order(names, WAYS, folder=str(folder), before=before), folder), alone)
+        order = Order(names, WAYS, folder=str(folder), before=OPENING.format(flags))
+        found = ask(order, folder)
+        check({"us": found["us"]} if flags == "RTLD_GLOBAL" else found, alone)
+
+    def test_another_runtime(self, folder: Path, alone: dict[str, list[float]]) -> None:
+        """LLVM's in the place of GNU's, as some distributions have it; one engine of two ends."""
+        runtime = next(Path("/usr/lib").glob("*/libomp.so.5"), None)
+        if runtime is None:
+            pytest.skip("LLVM's OpenMP runtime is not installed")
+        before = """
+import threading
+import pytransformer
+several = pytransformer.Translator(inter_threads=2, intra_threads=2)
+def use_many():
+    for _ in range(5):
+        pytransformer.Translator(inter_threads=1, intra_threads=3).translate("Ein Hund.")
+user = threading.Thread(target=use_many)
+user.start()
+while user.is_alive():
+    several.translate(["Ein Hund.", "Eine Katze."])
+"""
+        environment = {"LD_PRELOAD": str(runtime)}
+        check(ask(Order(("us",), before=before, environment=environment), folder), alone)
 
 
 class TestSettings:

@@ -181,6 +181,10 @@ bool Engine::take(Pool& pool, const Batch& batch, Budget::Account& account,
 
 void Engine::work(Pool& pool) {
   nn::Team team(kernels::table(isa_), intra_threads_);
+  team.lead([&] { work(pool, team); });
+}
+
+void Engine::work(Pool& pool, nn::Team& team) {
   std::optional<Batch> batch(std::in_place, *model_, team);
   Budget::Account account;
   const auto has_work = [&] { return pool.stop || can_begin(pool, account); };
@@ -195,7 +199,11 @@ void Engine::work(Pool& pool) {
         pool.budget.close(account);
         pool.wake.notify_all();
       }
-      if (batch->empty()) pool.wake.wait(lock, has_work);
+      if (batch->empty() && !has_work()) {
+        team.rest();
+        pool.wake.wait(lock, has_work);
+        team.call();
+      }
       if (!take(pool, *batch, account, tickets)) break;
     }
     run(pool, *batch, team, std::move(tickets));
@@ -228,16 +236,20 @@ std::vector<Need> Engine::needs_of(const std::vector<Request>& requests,
   if (max_memory_ == 0) return needs;
   for (size_t i = 0; i < requests.size(); ++i) {
     needs.push_back(bounds_.need(requests[i], options));
-    const std::string what =
-        "source " + std::to_string(i) + " of " + std::to_string(requests[i].length()) + " rows";
-    bounds_.check(what, bounds_.alone(needs.back()), max_memory_, advice(options));
+    const int64_t bytes = bounds_.alone(needs.back());
+    if (bytes <= max_memory_) continue;
+    const std::string what = "source " + std::to_string(i) + " of " +
+                             std::to_string(requests[i].length()) +
+                             (requests[i].source.empty() ? " vectors" : " tokens");
+    bounds_.refuse(what, bytes, max_memory_, advice(options));
   }
   return needs;
 }
 
 Engine::Hold Engine::hold(int64_t bytes) {
   if (max_memory_ == 0) return {nullptr, 0};
-  bounds_.check("this", bounds_.fixed() + bytes, max_memory_, "a shorter input");
+  const int64_t total = bounds_.fixed() + bytes;
+  if (total > max_memory_) bounds_.refuse("this", total, max_memory_, "a shorter input");
   Pool& shared = pool();
   std::unique_lock lock(shared.mutex);
   shared.budget.begin_waiting();

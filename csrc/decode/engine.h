@@ -86,6 +86,7 @@ class Engine {
   Pool& pool();
   void start_workers(Pool& pool);
   void work(Pool& pool);
+  void work(Pool& pool, nn::Team& team);
   void run(Pool& pool, Batch& batch, nn::Team& team, std::vector<Ticket> tickets);
   void add_to_profile(Pool& pool, Batch& batch, nn::StageClock& clock);
   bool can_begin(const Pool& pool, const Budget::Account& account) const;

@@ -131,9 +131,8 @@ int64_t MemoryBounds::alone(const Need& need) const {
   return fixed_ + bytes(load.passes()) + load.bytes();
 }
 
-void MemoryBounds::check(const std::string& what, int64_t bytes, int64_t limit,
-                         const std::string& advice) const {
-  if (bytes <= limit) return;
+void MemoryBounds::refuse(const std::string& what, int64_t bytes, int64_t limit,
+                          const std::string& advice) const {
   throw MemoryLimitError(what + " may need " + std::to_string(bytes) + " bytes, of which " +
                          std::to_string(fixed_) + " are for threads and tables; max_memory is " +
                          std::to_string(limit) + ". What needs less is " + advice);

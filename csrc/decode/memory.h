@@ -66,10 +66,9 @@ class MemoryBounds {
   int64_t bytes(const Passes& passes) const;
   // All that a sentence needs that runs alone.
   int64_t alone(const Need& need) const;
-  // Throws MemoryLimitError that begins with `what` and says what else needs less, unless the limit
-  // suffices.
-  void check(const std::string& what, int64_t bytes, int64_t limit,
-             const std::string& advice) const;
+  // Throws MemoryLimitError that says what needs so much, and what else would need less.
+  [[noreturn]] void refuse(const std::string& what, int64_t bytes, int64_t limit,
+                           const std::string& advice) const;
 
  private:
   int64_t encoding_bytes(const Request& request) const;

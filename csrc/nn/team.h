@@ -1,15 +1,18 @@
-// A team of threads that runs a whole encoder pass or decoder step in one OpenMP region: all
-// threads execute the same layers, own fixed slices of the weights and meet at light barriers.
+// A team of threads that runs whole encoder passes and decoder steps: all threads execute the same
+// layers, own fixed slices of the weights and meet at light barriers.
 //
-// The code between two barriers must not throw: everything is allocated before the region starts.
+// The code between two barriers must not throw: everything is allocated before.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
 
 #include "kernels/kernels.h"
+#include "nn/barrier.h"
 #include "nn/profile.h"
 
 namespace pytransformer::nn {
@@ -18,29 +21,6 @@ struct Range {
   int64_t begin;
   int64_t end;
   int64_t size() const { return end - begin; }
-};
-
-// Where the threads of a team meet. Who comes early spins for a while, since the others are near,
-// and then sleeps: to yield would hand the core to whatever else runs there for a whole time slice.
-class Barrier {
- public:
-  using Clock = std::chrono::steady_clock;
-
-  // How many threads meet from now on; nobody may be waiting.
-  void set_threads(int threads) { threads_ = threads; }
-  void wait();
-  // How long threads have slept here since the last call, all of them together.
-  Clock::duration take_slept() { return Clock::duration(slept_.exchange(0)); }
-
- private:
-  void sleep(uint32_t generation);
-  void wake_all();
-
-  int threads_ = 1;
-  std::atomic<Clock::rep> slept_ = 0;
-  std::atomic<int> arrived_ = 0;
-  std::atomic<uint32_t> generation_ = 0;
-  std::atomic<int> sleepers_ = 0;
 };
 
 // What one thread of a running team knows.
@@ -83,9 +63,8 @@ struct TeamSize {
 // master alone, and tries again after a while. Results do not depend on it.
 class Team {
  public:
-  Team(const kernels::Table& kernels, int threads)
-      : kernels_(kernels), threads_(threads), active_(threads) {}
-  // Ends the threads but the caller's.
+  // `threads`: at most.
+  Team(const kernels::Table& kernels, int threads);
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
@@ -94,37 +73,59 @@ class Team {
   const kernels::Table& kernels() const { return kernels_; }
   StageClock& clock() { return clock_; }
 
-  // Runs body(Thread) on every thread of the team. The caller's thread is the team's master.
+  // Does `work` on the caller's thread, as the master of other threads that are there for what it
+  // runs, and that end behind it. They are those of one OpenMP region around all of the work: in a
+  // region for each run, the runtime would let them spin for milliseconds behind the last one, on
+  // cores that the rest of the process may want.
+  void lead(const std::function<void()>& work);
+
+  // There will be something to run: wakes those who sleep, and does not wait for them.
+  void call();
+  // There will be nothing to run for a while: the others sleep at once.
+  void rest();
+
+  // Runs body(Thread) on every thread of the team that is awake; without `lead`, on the caller's
+  // alone.
   template <typename Body>
   void run(const Body& body) {
-    if (threads_ > 1) choose_active();
-    if (active_ == 1) {
+    if (!followers_.empty()) gather();
+    if (gathered_.empty()) {
       body(Thread(kernels_, barrier_, &clock_, 0, 1));
       return;
     }
-    run_parallel([](const void* context,
+    run_together([](const void* context,
                     const Thread& thread) { (*static_cast<const Body*>(context))(thread); },
                  &body);
   }
 
  private:
   using Clock = Barrier::Clock;
+  class Follower;
 
-  void choose_active();
-  void judge(Clock::time_point start);
-  void run_parallel(void (*body)(const void*, const Thread&), const void* context);
+  void open_region(const std::function<void()>& work);
+  void follow(Follower& follower);
+  void gather();
+  void judge(Clock::time_point start, int count);
+  void run_together(void (*body)(const void*, const Thread&), const void* context);
+  void take_part(int place, int count);
 
   static constexpr std::chrono::milliseconds kShortestRetreat{10};
   static constexpr std::chrono::milliseconds kLongestRetreat{1000};
 
   const kernels::Table& kernels_;
   const int threads_;
-  int active_;  // threads that take part
-  bool has_run_parallel_ = false;
+  std::vector<std::unique_ptr<Follower>> followers_;  // all threads of the region but the master
+  size_t active_ = 0;                                 // those of them that may take part
+  std::vector<Follower*> gathered_;                   // those that do
+  int patience_ = 0;                                  // turns to wait for those who were called
+  std::atomic<int> core_ = -1;                        // the master's, when it called
   Clock::time_point retry_at_;
   Clock::duration retreat_ = kShortestRetreat;
   Barrier barrier_;
   StageClock clock_;
+  // What is run.
+  void (*body_)(const void*, const Thread&) = nullptr;
+  const void* context_ = nullptr;
 };
 
 }  // namespace pytransformer::nn

@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <cfenv>
 #include <cmath>
+#include <exception>
 #include <fstream>
+#include <latch>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace pytransformer::simd {
 namespace {
@@ -61,6 +64,21 @@ int available_threads() {
   const int cores = std::max(1, affinity_cores());
   const double quota = std::ceil(cgroup_quota());
   return quota < cores ? std::max(1, static_cast<int>(quota)) : cores;
+}
+
+int startable_threads(int most) {
+  std::latch counted(1);
+  std::vector<std::thread> threads;
+  try {
+    while (static_cast<int>(threads.size()) < most) {
+      threads.emplace_back([&counted] { counted.wait(); });
+    }
+  } catch (const std::exception&) {
+    // Those that there are.
+  }
+  counted.count_down();
+  for (std::thread& thread : threads) thread.join();
+  return static_cast<int>(threads.size());
 }
 
 std::thread start_thread(std::function<void()> body) {
