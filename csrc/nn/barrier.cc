@@ -56,9 +56,9 @@ void Gate::sleep(uint32_t seen) {
   sleepers_.fetch_sub(1);
 }
 
-void Barrier::wait() {
+void Barrier::wait(int threads) {
   const uint32_t generation = generation_.word();
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
     arrived_.store(0, std::memory_order_relaxed);
     generation_.open(generation + 1);
     return;

@@ -39,14 +39,12 @@ class Barrier {
  public:
   using Clock = Gate::Clock;
 
-  // How many threads meet from now on; nobody may be waiting.
-  void set_threads(int threads) { threads_ = threads; }
-  void wait();
+  // Waits for so many threads, the caller among them.
+  void wait(int threads);
   // How long threads have slept here since the last call, all of them together.
   Clock::duration take_slept() { return Clock::duration(slept_.exchange(0)); }
 
  private:
-  int threads_ = 1;
   std::atomic<Clock::rep> slept_ = 0;
   std::atomic<int> arrived_ = 0;
   Gate generation_;

@@ -176,7 +176,6 @@ void Team::judge(Clock::time_point start, int count) {
 void Team::run_together(void (*body)(const void*, const Thread&), const void* context) {
   const Clock::time_point start = Clock::now();
   const int count = static_cast<int>(gathered_.size()) + 1;
-  barrier_.set_threads(count);
   body_ = body;
   context_ = context;
   int place = 0;
@@ -187,7 +186,7 @@ void Team::run_together(void (*body)(const void*, const Thread&), const void* co
 
 void Team::take_part(int place, int count) {
   body_(context_, Thread(kernels_, barrier_, place == 0 ? &clock_ : nullptr, place, count));
-  barrier_.wait();
+  barrier_.wait(count);
 }
 
 }  // namespace pytransformer::nn

@@ -35,7 +35,7 @@ class Thread {
   int count() const { return count_; }
   // Waits until all threads of the team are here.
   void meet() const {
-    if (count_ > 1) barrier_.wait();
+    if (count_ > 1) barrier_.wait(count_);
   }
   // What follows counts as `stage`; returns the one before.
   Stage enter(Stage stage) const { return clock_ == nullptr ? stage : clock_->enter(stage); }
