@@ -6,9 +6,11 @@
 First tables: one sentence, whose ids or text go through the engine from inside (decode::Engine and
 the tokenizer) and through each door. The doors take turns in rounds of many calls; a round gives a
 median of the time by the clock, and the processor time of the calling thread for each call, which
-other programs disturb less. Their costs are medians, over the rounds, of what a door takes more
-than the engine took in the same round. "tiny" is a random model so small that next to nothing is
-computed; it and the bundled model write as many tokens as --length says.
+other programs disturb less. "over" is the median, over the rounds, of what a door takes more than
+the engine took in the same round. All of it runs on one core: how long a thread takes to wake up on
+another one changes by more than a door costs. "tiny" is a random model so small that next to
+nothing is computed, and what a door does stays in the caches; the bundled model sweeps them with
+its weights. Both write as many tokens as --length says.
 
 The last table: a fresh process, written in C, opens the bundled model from a warm page cache and
 translates a sentence.
@@ -18,15 +20,17 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib
 import itertools
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +40,7 @@ import numpy.typing as npt
 
 import pytransformer
 from pytransformer.benchmark.random_checkpoint import Shape, write_checkpoint
+from pytransformer.benchmark.report import table
 from pytransformer.cli import main as pytransformer_main
 from pytransformer.model_files import BUNDLED_MODEL
 
@@ -44,15 +49,17 @@ TINY = Shape(16, 32, 2, 1, 1, 64)
 SENTENCE = "Ein Hund läuft durch den Schnee."
 LANGUAGE = "en"
 GOALS = {"C": 5, "C++": 5, "Cython": 5, "Python": 30}  # microseconds over the engine
-GOAL_FIRST = 20  # milliseconds from main() to the first translation
+GOAL_FIRST = 20  # milliseconds from exec() to the first translation
+STAGES = ("exec() to main()", "opening the model", "first translation")
 WARM_UP = 3
 
-Times = npt.NDArray[np.int64]
+Times = npt.NDArray[np.int64]  # nanoseconds of each call
+Door = Callable[[Times], int]  # fills them; gives the processor time of all
 
 
 @dataclass(frozen=True)
 class Round:
-    """Nanoseconds of one call: the median by the clock, and of the thread's processor time."""
+    """Microseconds of one call: the median by the clock, and of the thread's processor time."""
 
     clock: float
     processor: float
@@ -60,99 +67,81 @@ class Round:
 
 @dataclass(frozen=True)
 class Cost:
-    """Microseconds of one call, and what of them is over the engine; medians of the rounds."""
+    """What a call takes, and what of it is over the engine; medians of the rounds."""
 
     model: str
     door: str
     gives: str
-    clock: float
-    clock_over: float
-    processor: float
-    processor_over: float
-
-
-Door = Callable[[Times], int]
+    whole: Round
+    over: Round | None  # None for the engine itself, and for the tokenizers
 
 
 def build(directory: Path) -> None:
-    """The module doors.so and the program first_translation, by CMake; the door of Cython."""
-    steps = [
-        ["cmake", "-S", str(SOURCES), "-B", str(directory)],
+    """The library doors.so, the module cython_door, the program first_translation."""
+    interpreter = f"-DPython_EXECUTABLE={sys.executable}"
+    for command in (
+        ["cmake", "-S", str(SOURCES), "-B", str(directory), interpreter],
         ["cmake", "--build", str(directory), "--parallel", "2"],
-    ]
-    for step in steps:
-        subprocess.run(step, check=True, stdout=sys.stderr)
-    setup = directory / "setup.py"
-    setup.write_text(
-        "import pytransformer\n"
-        "from Cython.Build import cythonize\n"
-        "from setuptools import Extension, setup\n"
-        f"door = Extension('cython_door', [{str(SOURCES / 'cython_door.pyx')!r}],\n"
-        "                 include_dirs=[pytransformer.get_include()])\n"
-        f"setup(name='cython_door', ext_modules=cythonize([door], build_dir={str(directory)!r}))\n",
-        encoding="utf-8",
-    )
-    subprocess.run(
-        [sys.executable, str(setup), "build_ext", "--inplace"],
-        check=True,
-        cwd=directory,
-        stdout=sys.stderr,
-    )
+    ):
+        subprocess.run(command, check=True, stdout=sys.stderr)
 
 
 class Doors:
     """All doors of one model, each with the same sentence."""
 
     def __init__(self, directory: Path, path: Path, language: str, length: int) -> None:
-        sys.path.insert(0, str(directory))
-        import cython_door
-
-        self._module = ctypes.CDLL(str(directory / "doors.so"))
-        self._module.doors_open.restype = ctypes.c_void_p
-        self._module.doors_run.restype = ctypes.c_int64
+        self._library = ctypes.CDLL(str(directory / "doors.so"))
+        self._library.doors_open.restype = ctypes.c_void_p
+        self._library.doors_run.restype = ctypes.c_int64
         name, text, to = str(path).encode(), SENTENCE.encode(), language.encode()
-        self._subject = ctypes.c_void_p(self._module.doors_open(name, text, to, length))
-        self._cython = cython_door.Door(name, text, to, length)
+        self._subject = ctypes.c_void_p(self._library.doors_open(name, text, to, length))
+        self._cython = importlib.import_module("cython_door").Door(name, text, to, length)
         self._python = pytransformer.Translator(path, intra_threads=1)
-        self._ids = self._python.tokenizer.encode_ids(SENTENCE, tgt_lang=language or None)
-        self._options = {"beam_size": 1, "max_decoding_length": length}
         self._language = language or None
+        self._options: dict[str, Any] = {
+            "beam_size": 1,
+            "min_decoding_length": length,
+            "max_decoding_length": length,
+        }
+        self._ids = self._python.tokenizer.encode_ids(SENTENCE, tgt_lang=self._language)
+        (self._found,) = self._python.translate_batch([self._ids], **self._options)
+
+    def close(self) -> None:
+        self._library.doors_close(self._subject)
 
     @property
     def tokens(self) -> tuple[int, int]:
         """How many there are in the source and in its translation."""
-        (found,) = self._python.translate_batch([self._ids], **self._options)
-        return len(self._ids), len(found.ids[0])
+        return len(self._ids), len(self._found.ids[0])
 
     def by_name(self) -> dict[tuple[str, str], Door]:
         """Every door, by its name and by what goes through it."""
-        found: dict[tuple[str, str], Door] = {}
+        doors: dict[tuple[str, str], Door] = {}
+        python = {
+            "ids": lambda: self._python.translate_batch([self._ids], **self._options),
+            "text": lambda: self._python.translate(
+                SENTENCE, tgt_lang=self._language, **self._options
+            ),
+        }
         for gives in ("ids", "text"):
             for door in ("engine", "C", "C++"):
-                found[door, gives] = self._compiled(f"{door} {gives}")
-            found["Cython", gives] = self._through_cython(gives == "text")
-        found["Python", "ids"] = self._timed(
-            lambda: self._python.translate_batch([self._ids], **self._options)
-        )
-        found["Python", "text"] = self._timed(
-            lambda: self._python.translate(SENTENCE, tgt_lang=self._language, **self._options)
-        )
-        found["tokenizer of C++", ""] = self._compiled("tokenizer")
+                doors[door, gives] = self._compiled(f"{door} {gives}")
+            doors["Cython", gives] = self._through_cython(gives == "text")
+            doors["Python", gives] = self._timed(python[gives])
+        doors["C++ tokenizer", ""] = self._compiled("tokenizer")
+        doors["Python tokenizer", ""] = self._timed(self._tokenizer_of_python)
+        return doors
+
+    def _tokenizer_of_python(self) -> None:
         tokenizer = self._python.tokenizer
-        (answer,) = self._python.translate_batch([self._ids], **self._options)
-        found["tokenizer of Python", ""] = self._timed(
-            lambda: (
-                tokenizer.encode_ids(SENTENCE, tgt_lang=self._language),
-                tokenizer.decode(answer.ids[0]),
-            )
-        )
-        return found
+        tokenizer.encode_ids(SENTENCE, tgt_lang=self._language)
+        tokenizer.decode(self._found.ids[0])
 
     def _compiled(self, name: str) -> Door:
         def run(times: Times) -> int:
             place = times.ctypes.data_as(ctypes.POINTER(ctypes.c_int64))
             count = ctypes.c_int64(len(times))
-            return int(self._module.doors_run(self._subject, name.encode(), place, count))
+            return int(self._library.doors_run(self._subject, name.encode(), place, count))
 
         return run
 
@@ -173,40 +162,51 @@ class Doors:
 
 
 def measure(doors: Doors, model: str, rounds: int, calls: int) -> Iterator[Cost]:
-    """What each door costs, in turn."""
+    """What each door costs; they take turns."""
     by_name = doors.by_name()
     times = np.zeros(calls, np.int64)
     found: dict[tuple[str, str], list[Round]] = {name: [] for name in by_name}
     for index in range(WARM_UP + rounds):
         for name, door in by_name.items():
-            processor = door(times) / calls
+            processor = door(times) / calls / 1e3
             if index >= WARM_UP:
-                found[name].append(Round(float(np.median(times)), processor))
-    for (door, gives), own in found.items():
-        engine = found["engine", gives] if gives else [Round(0, 0)] * rounds
-        over = [
-            Round(one.clock - base.clock, one.processor - base.processor)
-            for one, base in zip(own, engine, strict=True)
-        ]
-        yield Cost(model, door, gives, *_medians(own, over))
+                found[name].append(Round(float(np.median(times)) / 1e3, processor))
+    for (door_name, gives), own in found.items():
+        over = _over(own, found["engine", gives]) if door_name in GOALS else None
+        yield Cost(model, door_name, gives, _median(own), over)
 
 
-def _medians(own: list[Round], over: list[Round]) -> Iterator[float]:
-    for of in (lambda one: one.clock, lambda one: one.processor):
-        for rounds in (own, over):
-            yield statistics.median(map(of, rounds)) / 1000
+def _median(rounds: list[Round]) -> Round:
+    return Round(
+        statistics.median(one.clock for one in rounds),
+        statistics.median(one.processor for one in rounds),
+    )
 
 
-def first_translations(directory: Path, count: int) -> list[tuple[float, ...]]:
-    """Milliseconds from start to main(), to the open model, to the first translation, each time."""
-    found = []
+def _over(own: list[Round], engine: list[Round]) -> Round:
+    pairs = zip(own, engine, strict=True)
+    return _median([Round(a.clock - b.clock, a.processor - b.processor) for a, b in pairs])
+
+
+def first_translations(directory: Path, count: int) -> list[list[float]]:
+    """Milliseconds of each of STAGES, of so many fresh processes."""
     command = [str(directory / "first_translation"), str(BUNDLED_MODEL), SENTENCE]
+    found = []
     for _ in range(WARM_UP + count):
-        start = time.monotonic_ns()
-        output = subprocess.run(command, check=True, capture_output=True).stdout
-        moments = [start, *map(int, output.split())]
-        found.append(tuple((b - a) / 1e6 for a, b in itertools.pairwise(moments)))
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+        moments = map(int, output.split())
+        found.append([(end - begin) / 1e6 for begin, end in itertools.pairwise(moments)])
     return found[WARM_UP:]
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 @contextmanager
@@ -215,31 +215,33 @@ def tiny_model() -> Iterator[Path]:
         root = Path(temporary)
         write_checkpoint(TINY, root / "huggingface")
         path = root / "tiny.safetensors"
-        if pytransformer_main(["convert", str(root / "huggingface"), str(path)]) != 0:
-            raise SystemExit("the conversion failed")
+        with redirect_stdout(sys.stderr):
+            if pytransformer_main(["convert", str(root / "huggingface"), str(path)]) != 0:
+                raise SystemExit("the conversion failed")
         yield path
 
 
 def show(costs: list[Cost], tokens: tuple[int, int]) -> None:
-    print(f"\n{costs[0].model}: {tokens[0]} tokens to {tokens[1]}; microseconds")
-    print(f"{'door':<22}{'gives':<6}{'clock':>8}{'over':>8}{'processor':>11}{'over':>8}  goal")
+    header = ["microseconds", "clock", "over", "processor", "over", "goal"]
+    rows = []
     for cost in costs:
-        is_door = cost.door in GOALS
-        over = (f"{cost.clock_over:.1f}", f"{cost.processor_over:.1f}") if is_door else ("", "")
-        print(
-            f"{cost.door:<22}{cost.gives:<6}{cost.clock:8.1f}{over[0]:>8}{cost.processor:11.1f}"
-            f"{over[1]:>8}  {GOALS.get(cost.door, '')}"
-        )
+        clock, processor = f"{cost.whole.clock:.1f}", f"{cost.whole.processor:.1f}"
+        over = (f"{cost.over.clock:.1f}", f"{cost.over.processor:.1f}") if cost.over else ("", "")
+        goal = f"{GOALS.get(cost.door, '')}"
+        rows.append([f"{cost.door} {cost.gives}", clock, over[0], processor, over[1], goal])
+    print(f"\n{costs[0].model}, {tokens[0]} tokens to {tokens[1]}")
+    print("\n".join(table(header, rows)), flush=True)
 
 
-def show_first(times: list[tuple[float, ...]]) -> None:
-    print("\na fresh process in C, bundled model, warm page cache; milliseconds")
-    names = ("start of the process to main()", "opening the model", "first translation")
-    for name, column in zip(names, zip(*times, strict=True), strict=True):
-        print(f"{name:<34}{statistics.median(column):6.1f}  least {min(column):.1f}")
-    whole = [opened + translated for _, opened, translated in times]
-    print(f"{'main() to the translation':<34}{statistics.median(whole):6.1f}", end="")
-    print(f"  least {min(whole):.1f}  goal {GOAL_FIRST}")
+def show_first(times: list[list[float]]) -> None:
+    columns = [*zip(*times, strict=True), tuple(map(sum, times))]
+    rows = []
+    for name, column in zip((*STAGES, "all"), columns, strict=True):
+        low, middle, high = statistics.quantiles(column, n=4, method="inclusive")
+        goal = f"{GOAL_FIRST}" if name == "all" else ""
+        rows.append([name, f"{middle:.1f}", f"{low:.1f} to {high:.1f}", goal])
+    print(f"\n{len(times)} fresh processes, the bundled model from a warm page cache")
+    print("\n".join(table(["milliseconds", "median", "quartiles", "goal"], rows)))
 
 
 def main() -> None:
@@ -247,23 +249,25 @@ def main() -> None:
     parser.add_argument("--build", type=Path, help="where to build, and keep it")
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--calls", type=int, default=100, help="of each door in a round")
-    parser.add_argument("--length", type=int, default=1, help="tokens of the translations")
+    parser.add_argument("--length", type=int, default=8, help="tokens of the translations")
     parser.add_argument("--starts", type=int, default=40, help="fresh processes")
-    parser.add_argument("--json", type=Path, help="write the costs there")
+    parser.add_argument("--json", type=Path, help="write the figures there")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, tiny_model() as tiny:
         directory = Path(arguments.build or temporary).resolve()
-        directory.mkdir(parents=True, exist_ok=True)
         build(directory)
+        sys.path.insert(0, str(directory))
         costs: list[Cost] = []
         for name, path, language in (("tiny", tiny, ""), ("bundled", BUNDLED_MODEL, LANGUAGE)):
-            doors = Doors(directory, path, language, arguments.length)
-            costs += (one := list(measure(doors, name, arguments.rounds, arguments.calls)))
-            show(one, doors.tokens)
-        show_first(first_translations(directory, arguments.starts))
+            with one_core(), closing(Doors(directory, path, language, arguments.length)) as doors:
+                own = list(measure(doors, name, arguments.rounds, arguments.calls))
+                show(own, doors.tokens)
+            costs += own
+        first = first_translations(directory, arguments.starts)
+        show_first(first)
     if arguments.json:
-        rows = [asdict(cost) for cost in costs]
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        figures = {"costs": [asdict(cost) for cost in costs], "first_milliseconds": first}
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

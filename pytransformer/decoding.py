@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -65,7 +64,10 @@ class Resolver:
                 self._resolved.clear()
             self._resolved[key] = found
         # Whoever asks may change what the engine takes.
-        return dataclasses.replace(found, search=_native.SearchOptions(found.search))
+        search = _native.SearchOptions(found.search)
+        return Decoding(
+            found.options, search, found.force_phrases, found.force_words, found.allowed
+        )
 
 
 def _key(arguments: Mapping[str, object]) -> _Key | None:

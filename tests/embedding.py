@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -54,6 +55,16 @@ def need(*programs: str) -> None:
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         lack(f"there is no {', '.join(missing)}")
+
+
+def need_package(name: str) -> list[str]:
+    """The compiler's flags for a library; skips or fails likewise if pkg-config finds none."""
+    need("pkg-config")
+    command = ["pkg-config", "--cflags", "--libs", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lack(f"pkg-config finds no {name}")
+    return shlex.split(done.stdout)
 
 
 def lack(what: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from c_interface import CError, CTranslator, Ids, Options, Status, Text
+from c_header import Ids, Options, Status, Text
+from c_interface import CError, CTranslator
 from random_models import END
 
 Values = dict[str, Any]

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from bundled import bundled_model
-from c_interface import CError, CLibrary, CTranslator, Error, Status
+from c_header import Error, Status
+from c_interface import CError, CLibrary, CTranslator
 from memory_bounds import memory_within
 from mutations import damaged, json_mutants
 from native_images import aligned, config_of, config_text, image_of, stored_tensors

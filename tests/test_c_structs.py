@@ -11,12 +11,9 @@ import numpy as np
 import pytest
 
 from bundled import bundled_model
-from c_interface import (
+from c_header import (
     FUNCTIONS,
     SIZE_MAX,
-    CError,
-    CLibrary,
-    CTranslator,
     Error,
     Hypothesis,
     Ids,
@@ -27,6 +24,7 @@ from c_interface import (
     Text,
     Tokens,
 )
+from c_interface import CError, CLibrary, CTranslator
 from random_models import END
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]

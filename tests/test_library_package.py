@@ -22,7 +22,8 @@ import pytest
 
 import pytransformer
 from bundled import GERMAN, bundled_model
-from c_interface import CError, CLibrary, CTranslator, Status
+from c_header import Status
+from c_interface import CError, CLibrary, CTranslator
 from embedding import ROOT, need, run
 from native_images import aligned
 
@@ -279,7 +280,7 @@ def test_installed_files(moved: Path) -> None:
     names = ["a"] if is_static else ["so", "so.1", f"so.1.{VERSION}"]
     expected = {
         *(folder / f"libpytransformer.{name}" for name in names),
-        *(moved / "include" / f"pytransformer.{suffix}" for suffix in ("h", "hpp")),
+        *(moved / "include" / f"pytransformer{name}" for name in (".h", ".hpp", "_errors.hpp")),
         *(
             folder / "cmake" / "pytransformer" / f"pytransformer{name}.cmake"
             for name in ("Config", "ConfigVersion", "Targets")

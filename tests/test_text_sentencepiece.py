@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from pytransformer import tokenizers
 from pytransformer.loaders.token_lists import TokenLists
 from pytransformer.model_spec import TokenizerSpec
 from pytransformer.tokenizers.cutters import MergedPairs
+from sentencepiece_models import edited, equal_scores, fields, of_pieces, train, varint
 from test_tokenizer_marian import TEXTS as MARIAN_TEXTS
 from text_tools import Beside, Questions, build_driver, random_ids, random_texts, write_native
 from tokenizer_pairs import TEXTS, corpus
@@ -37,22 +37,6 @@ def lines(shared_data: Path) -> Lines:
     return some[::10], training[::6]
 
 
-def train(lines: Sequence[str], **options: Any) -> bytes:
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines),
-        model_writer=model,
-        minloglevel=2,
-        **{
-            "vocab_size": 1000,
-            "hard_vocab_limit": options.get("model_type") == "bpe",
-            "character_coverage": 0.999,
-            **options,
-        },
-    )
-    return model.getvalue()
-
-
 def assert_equal(
     driver: Path,
     path: Path,
@@ -69,14 +53,6 @@ def assert_equal(
     both.assert_ids_equal(list(random_ids(generator, size)))
     both.assert_properties_equal(["de", "xx", "x y"])
     return both
-
-
-def of_pieces(model: bytes) -> tuple[TokenizerSpec, dict[str, bytes], int]:
-    """The tokenizer that is a sentencepiece model and nothing else."""
-    side = {"pieces": "x.spm", "tokens": None}
-    size = sentencepiece.SentencePieceProcessor(model_proto=model).get_piece_size()
-    spec = TokenizerSpec("marian_vocabulary", {"source": side, "target": side})
-    return spec, {"x.spm": model}, size
 
 
 OWN = ["<2de>", "ein", "Hund läuft", "<x>", "a", "aa", "aaa", " . "]
@@ -125,47 +101,10 @@ def test_long_texts(driver: Path, tmp_path: Path, lines: Lines) -> None:
         Beside(tokenizers.create(spec, files), Questions(driver), path).assert_texts_equal(texts)
 
 
-# What Protocol Buffers write: a field's number and form, then its length, then its content.
-def varint(number: int) -> bytes:
-    head, number = number & 0x7F, number >> 7
-    return bytes([head | 0x80]) + varint(number) if number else bytes([head])
-
-
-def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """The numbers and contents of fields, all of which have a length."""
-    while message:
-        assert message[0] & 7 == 2
-        size, shift, place = 0, 0, 1
-        while True:
-            size |= (message[place] & 0x7F) << shift
-            place, shift = place + 1, shift + 7
-            if message[place - 1] < 0x80:
-                break
-        yield message[0] >> 3, message[place : place + size]
-        message = message[place + size :]
-
-
-def edited(model: bytes, edit: Callable[[int, int, bytes], bytes]) -> bytes:
-    """A model whose fields are edited by number of the field, place and content."""
-    result = b""
-    for place, (number, content) in enumerate(fields(model)):
-        content = edit(number, place, content)
-        result += bytes([number << 3 | 2]) + varint(len(content)) + content
-    return result
-
-
 def unused(number: int, place: int, content: bytes) -> bytes:
     """Many pieces that are not to be used."""
     is_piece = number == 1 and place > 100 and place % 5 < 2 and b"\x18" not in content
     return content + b"\x18\x05" if is_piece else content
-
-
-def equal_scores(number: int, place: int, content: bytes) -> bytes:
-    """All pieces are equally good, so that only the order of the search decides."""
-    if number != 1 or place < 4:
-        return content
-    end = 2 + content[1]
-    return content[:end] + b"\x15\x00\x00\x80\xc0" + content[end + 5 :]
 
 
 def marked_as_it_is(number: int, place: int, content: bytes) -> bytes:

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import random
+import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,47 +14,67 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from embedding import need
+from embedding import need, need_package
 from pytransformer.errors import CheckpointError, OptionError
 from pytransformer.model_spec import TokenizerSpec
 from pytransformer.tokenizers import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 CSRC = ROOT / "csrc"
-_FLAGS = ("-O0", "-D_GLIBCXX_ASSERTIONS")
+_FLAGS = ("-O1", "-D_GLIBCXX_ASSERTIONS")
 Languages = tuple[str, str]
 
 
+def other_reader(reader: str) -> set[str]:
+    """The files that only the other one of the two readers of sentencepiece's models needs."""
+    lists = (ROOT / "CMakeLists.txt").read_text()
+    (names,) = re.findall(rf"set\(other_reader ((?!sentencepiece_{reader}\b)[^)]*)\)", lists)
+    return {f"{name}.cc" for name in names.split()}
+
+
+def _compile(directory: Path, flags: tuple[str, ...], *arguments: str | Path) -> None:
+    command = [os.environ.get("CXX", "g++"), "-std=c++20", *(flags or _FLAGS), f"-I{CSRC}"]
+    subprocess.run([*command, *map(str, arguments)], check=True, cwd=directory)
+
+
 @functools.cache
-def build_driver(directory: Path, *flags: str) -> Path:
-    """The program, compiled in a folder that exists; skips where there is no compiler."""
-    compiler = os.environ.get("CXX", "g++")
-    need(compiler)
-    command = [compiler, "-std=c++20", *(flags or _FLAGS), f"-I{CSRC}"]
-
-    def run(*arguments: str | Path) -> None:
-        subprocess.run([*command, *map(str, arguments)], check=True, cwd=directory)
-
-    # To read the headers takes longer than to compile what stands behind them.
+def _headers(directory: Path, flags: tuple[str, ...]) -> Path:
+    """All of them, compiled: to read them takes longer than to compile what stands behind them."""
     headers = directory / "headers.h"
     paths = [*CSRC.glob("text/*.h"), *CSRC.glob("io/*.h")]
     headers.write_text("".join(f'#include "{path.relative_to(CSRC)}"\n' for path in paths))
-    run("-x", "c++-header", headers, "-o", directory / "headers.h.gch")
+    _compile(directory, flags, "-x", "c++-header", headers, "-o", directory / "headers.h.gch")
+    return headers
 
-    def compiled(source: Path) -> Path:
-        target = directory / f"{source.stem}.o"
-        run("-include", headers, "-c", source, "-o", target)
-        return target
 
+@functools.cache
+def _compiled(source: Path, directory: Path, flags: tuple[str, ...]) -> Path:
+    target = directory / f"{source.stem}.o"
+    headers = _headers(directory, flags)
+    _compile(directory, flags, "-include", headers, "-c", source, "-o", target)
+    return target
+
+
+@functools.cache
+def build_driver(directory: Path, *flags: str, reader: str = "own") -> Path:
+    """The program, compiled in a folder that exists; skips where there is no compiler.
+
+    What reads sentencepiece's models is the engine's own code, or the system's library.
+    """
+    need(os.environ.get("CXX", "g++"))
+    libraries = need_package("sentencepiece") if reader == "library" else []
     table = directory / "language_table.cc"
     languages = (ROOT / "pytransformer/tokenizers/languages.tsv").read_text(encoding="utf-8")
     template = (CSRC / "text/language_table.cc.in").read_text(encoding="utf-8")
     table.write_text(template.replace("@PYTRANSFORMER_LANGUAGES@", languages), encoding="utf-8")
-    sources = [*CSRC.glob("text/*.cc"), *CSRC.glob("io/*.cc"), table]
+    sources = [*CSRC.glob("text/*.cc"), *CSRC.glob("io/*.cc"), table, ROOT / "tests/text_driver.cc"]
+    without = other_reader(reader)
+    sources = [source for source in sources if source.name not in without]
+    _headers(directory, flags)
     with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(compiled, [*sources, ROOT / "tests/text_driver.cc"]))
-    program = directory / "text_driver"
-    run(*objects, "-o", program)
+        objects = list(pool.map(lambda source: _compiled(source, directory, flags), sources))
+    program = directory / f"text_driver_{reader}"
+    _compile(directory, flags, *objects, *libraries, "-o", program)
     return program
 
 

@@ -22,17 +22,18 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
-decode::SearchOptions search_of(const embed::Model& model, int32_t longest) {
+// Every translation is `length` tokens long.
+decode::SearchOptions search_of(const embed::Model& model, int32_t length) {
   decode::SearchOptions search = model.defaults();
   search.beam_size = 1;
-  search.max_decoding_length = longest;
+  search.min_decoding_length = search.max_decoding_length = length;
   return search;
 }
 
-Options options_of(const std::string& language, int32_t longest) {
+Options options_of(const std::string& language, int32_t length) {
   Options options;
   options.beam_size = 1;
-  options.max_decoding_length = longest;
+  options.min_decoding_length = options.max_decoding_length = length;
   options.tgt_lang = language.c_str();
   return options;
 }
@@ -45,15 +46,15 @@ Settings one_thread() {
 
 // One model opened from inside and by the public interface, and one sentence.
 struct Subject {
-  Subject(const char* path, std::string sentence, std::string target, int32_t longest)
+  Subject(const char* path, std::string sentence, std::string target, int32_t length)
       : model(io::NativeFile::open(path)),
         engine(model.weights(), 1, 1, simd::active_isa()),
-        search(search_of(model, longest)),
+        search(search_of(model, length)),
         translator(path, one_thread()),
         text(std::move(sentence)),
         language(std::move(target)),
         ids(model.tokenizer().encode_ids(text, {"", language})),
-        options(options_of(language, longest)) {}
+        options(options_of(language, length)) {}
 
   embed::Model model;
   decode::Engine engine;
@@ -137,13 +138,11 @@ int64_t now(clockid_t clock) {
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT void* doors_open(const char* path, const char* text, const char* language, int32_t longest) {
-  return new Subject(path, text, language, longest);
+EXPORT void* doors_open(const char* path, const char* text, const char* language, int32_t length) {
+  return new Subject(path, text, language, length);
 }
 
 EXPORT void doors_close(void* subject) { delete static_cast<Subject*>(subject); }
-
-EXPORT size_t doors_count_ids(void* subject) { return static_cast<Subject*>(subject)->ids.size(); }
 
 // Makes `count` calls and writes how long each took; returns what they took of this thread's own
 // processor time. All in nanoseconds.

@@ -19,6 +19,9 @@ if(type STREQUAL "STATIC_LIBRARY")
 endif()
 list(REMOVE_DUPLICATES runtimes)
 target_link_libraries(pytransformer PRIVATE ${runtimes})
+if(PYTRANSFORMER_SENTENCEPIECE)
+  target_link_libraries(pytransformer PRIVATE PkgConfig::pytransformer_sentencepiece)
+endif()
 if(PYTRANSFORMER_SANITIZE)
   target_link_options(pytransformer PUBLIC -fsanitize=${PYTRANSFORMER_SANITIZE})
 endif()
@@ -41,22 +44,28 @@ include(GNUInstallDirs)
 set(package "${CMAKE_INSTALL_LIBDIR}/cmake/pytransformer")
 install(TARGETS pytransformer EXPORT pytransformerTargets
   INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
-install(FILES csrc/include/pytransformer.h csrc/include/pytransformer.hpp TYPE INCLUDE)
+install(DIRECTORY csrc/include/ TYPE INCLUDE)
 install(EXPORT pytransformerTargets NAMESPACE pytransformer:: DESTINATION "${package}")
 
+# Whoever links a static library links what that needs; there is no other use of it, so pkg-config
+# names it without being asked for --static.
+set(PYTRANSFORMER_NEEDS_SENTENCEPIECE OFF)
+set(PYTRANSFORMER_PC_REQUIRES "")
+set(PYTRANSFORMER_PC_LIBS "")
+if(type STREQUAL "STATIC_LIBRARY")
+  list(TRANSFORM runtimes PREPEND "-l" REGEX "^[^-]")
+  list(JOIN runtimes " " PYTRANSFORMER_PC_LIBS)
+  if(PYTRANSFORMER_SENTENCEPIECE)
+    set(PYTRANSFORMER_NEEDS_SENTENCEPIECE ON)
+    set(PYTRANSFORMER_PC_REQUIRES sentencepiece)
+  endif()
+endif()
 configure_package_config_file(csrc/cmake/pytransformerConfig.cmake.in pytransformerConfig.cmake
   INSTALL_DESTINATION "${package}" NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(pytransformerConfigVersion.cmake COMPATIBILITY SameMajorVersion)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/pytransformerConfig.cmake"
   "${CMAKE_CURRENT_BINARY_DIR}/pytransformerConfigVersion.cmake" DESTINATION "${package}")
 
-# Whoever links a static library links what that needs; there is no other use of it, so pkg-config
-# names it without being asked for --static.
-set(PYTRANSFORMER_PC_LIBS "")
-if(type STREQUAL "STATIC_LIBRARY")
-  list(TRANSFORM runtimes PREPEND "-l" REGEX "^[^-]")
-  list(JOIN runtimes " " PYTRANSFORMER_PC_LIBS)
-endif()
 # Folders seen from the one where pkg-config's file lies, so that the tree may be moved.
 set(here "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig")
 file(RELATIVE_PATH PYTRANSFORMER_PC_LIBDIR "${here}" "${CMAKE_INSTALL_FULL_LIBDIR}")

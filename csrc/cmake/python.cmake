@@ -35,5 +35,4 @@ pytransformer_add_cython(_embed "${CMAKE_CURRENT_SOURCE_DIR}/pytransformer/_embe
 target_include_directories(_embed PRIVATE
   "${CMAKE_CURRENT_SOURCE_DIR}/csrc" "${CMAKE_CURRENT_SOURCE_DIR}/csrc/include")
 target_compile_features(_embed PRIVATE cxx_std_20)
-install(FILES csrc/include/pytransformer.h csrc/include/pytransformer.hpp
-  DESTINATION pytransformer/include)
+install(DIRECTORY csrc/include/ DESTINATION pytransformer/include)

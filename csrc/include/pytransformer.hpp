@@ -12,97 +12,19 @@
 #error "pytransformer.hpp needs C++17; pytransformer.h is for all of C and C++"
 #endif
 
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <limits>
 #include <memory>
-#include <new>
-#include <stdexcept>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "pytransformer.h"
+#include "pytransformer_errors.hpp"
 
 namespace pytransformer {
-
-// -- Errors ---------------------------------------------------------------------------------------
-
-// Base of all that the functions below throw, but for what a callback throws, which comes through.
-class Error : public std::runtime_error {
- public:
-  Error(pytransformer_status status, const std::string& what)
-      : std::runtime_error(what), status_(status) {}
-  pytransformer_status status() const noexcept { return status_; }
-
- private:
-  pytransformer_status status_;
-};
-
-class FileError : public Error {  // the system cannot open the file
-  using Error::Error;
-};
-class CheckpointError : public Error {  // the model is damaged, or no native model file
-  using Error::Error;
-};
-class UnsupportedModelError : public CheckpointError {  // sound, but not for this library
-  using CheckpointError::CheckpointError;
-};
-class OptionError : public Error {  // options, tokens or languages that the model has not
-  using Error::Error;
-};
-class InputLengthError : public OptionError {  // an input is longer than the model's positions
-  using OptionError::OptionError;
-};
-class DecodingError : public Error {  // a search came to nothing, or numbers are not finite
-  using Error::Error;
-};
-class MemoryLimitError : public Error {  // max_memory does not suffice, or the system has no more
-  using Error::Error;
-};
-class CancelledError : public Error {  // a callback asked for the end
-  using Error::Error;
-};
-
-namespace detail {
-
-[[noreturn]] inline void raise(pytransformer_status status, const char* message) {
-  switch (status) {
-    case PYTRANSFORMER_ERROR_FILE:
-      throw FileError(status, message);
-    case PYTRANSFORMER_ERROR_CHECKPOINT:
-      throw CheckpointError(status, message);
-    case PYTRANSFORMER_ERROR_UNSUPPORTED:
-      throw UnsupportedModelError(status, message);
-    case PYTRANSFORMER_ERROR_OPTION:
-      throw OptionError(status, message);
-    case PYTRANSFORMER_ERROR_INPUT_LENGTH:
-      throw InputLengthError(status, message);
-    case PYTRANSFORMER_ERROR_DECODING:
-      throw DecodingError(status, message);
-    case PYTRANSFORMER_ERROR_MEMORY:
-      throw MemoryLimitError(status, message);
-    case PYTRANSFORMER_ERROR_CANCELLED:
-      throw CancelledError(status, message);
-    default:
-      throw Error(status, message);
-  }
-}
-
-// Calls `f`, which takes a pytransformer_error*, and throws what it reports.
-template <typename F>
-void call(const F& f) {
-  pytransformer_error error = PYTRANSFORMER_ERROR_INIT;
-  const pytransformer_status status = f(&error);
-  if (status != PYTRANSFORMER_OK) raise(status, error.message);
-}
-
-inline pytransformer_text text(std::string_view view) { return {view.data(), view.size()}; }
-inline std::string string(pytransformer_text text) { return {text.data, text.length}; }
-
-}  // namespace detail
 
 // -- Options and results --------------------------------------------------------------------------
 
@@ -143,6 +65,9 @@ struct Close {
   void operator()(pytransformer_translator* translator) const { pytransformer_close(translator); }
 };
 using Result = std::unique_ptr<pytransformer_result, FreeResult>;
+
+inline pytransformer_text text(std::string_view view) { return {view.data(), view.size()}; }
+inline std::string string(pytransformer_text text) { return {text.data, text.length}; }
 
 inline Hypothesis read(const pytransformer_result* result, std::size_t sentence,
                        std::size_t index) {

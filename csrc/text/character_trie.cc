@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "io/utf8.h"
 #include "text/errors.h"
@@ -35,6 +37,39 @@ CharacterTrie::CharacterTrie(std::string_view content) {
   if (size % sizeof(Unit) != 0 || size > content.size()) broken();
   units_ = content.substr(0, size);
   texts_ = content.substr(size);
+}
+
+void CharacterTrie::check(size_t most_sequences) const {
+  constexpr size_t kBlock = 256;
+  const size_t count = units_.size() / sizeof(Unit);
+  if (count == 0 || count % kBlock != 0) broken();
+  // Children of one node by the place where the child for byte 0 lies: the last, and those before.
+  std::vector<size_t> last(count, count), before(count);
+  for (size_t place = 0; place < count; ++place) {
+    const uint32_t label = unit(place).label();
+    if (label < kBlock) before[place] = std::exchange(last[place ^ label], place);
+  }
+  // How many sequences end at most on the ways to a node, and one more; 0 where none leads.
+  std::vector<size_t> reached(count);
+  std::vector<size_t> open{0};
+  reached[0] = 1;
+  while (!open.empty()) {
+    const size_t node = open.back();
+    open.pop_back();
+    const size_t children = node ^ unit(node).offset();
+    if (children >= count) broken();
+    for (size_t child = last[children]; child != count; child = before[child]) {
+      const size_t sequences = reached[node] + (unit(child).has_leaf() ? 1 : 0);
+      if (sequences > most_sequences + 1) broken();
+      if (reached[child] >= sequences) continue;
+      reached[child] = sequences;
+      open.push_back(child);
+      if (!unit(child).has_leaf()) continue;
+      const uint32_t text = unit(child ^ unit(child).offset()).value();
+      if (text > texts_.size()) broken();
+      text_at(text);
+    }
+  }
 }
 
 std::optional<CharacterTrie::Match> CharacterTrie::find(std::string_view text, bool goes_on) const {

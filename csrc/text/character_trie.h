@@ -16,6 +16,10 @@ class CharacterTrie {
   // map of characters.
   explicit CharacterTrie(std::string_view content);
 
+  // For whoever reads the content without looking: throws CheckpointError if a text could lead out
+  // of it, or begin with more than so many sequences.
+  void check(size_t most_sequences) const;
+
   // A sequence at the beginning of a text, and what replaces it.
   struct Match {
     size_t length;  // bytes

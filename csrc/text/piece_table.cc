@@ -6,7 +6,6 @@
 namespace pytransformer::text {
 namespace {
 
-constexpr size_t kLongestPiece = 8000;  // bytes; sentencepiece reads no longer ones
 constexpr std::string_view kDigits = "0123456789ABCDEF";
 
 bool is_reserved(PieceType type) {
@@ -39,9 +38,6 @@ PieceTable::PieceTable(const SentencePieceFile& file)
 }
 
 void PieceTable::add(const PieceSpec& piece, TokenList& tokens) {
-  if (piece.text.empty() || piece.text.size() >= kLongestPiece) {
-    throw std::runtime_error("a piece is empty or too long");
-  }
   const int32_t id = size();
   scores_.push_back(piece.score);
   types_.push_back(piece.type);

@@ -1,55 +1,39 @@
-// Cuts text by the models of sentencepiece, and joins it again: the same pieces and the same text
-// as that library's version 0.2.3. (Its versions differ where several ways to cut a text are
-// equally good, so a program that is to give the same ids as another one cannot take any.)
+// Cuts text by the models of sentencepiece, and joins it again.
+//
+// There are two that do: the engine itself (sentencepiece_own.cc), which gives the same pieces and
+// the same text as version 0.2.3 of that library, and the system's library, whichever version that
+// is (sentencepiece_library.cc). The build takes one. Versions differ where several ways to cut a
+// text are equally good, so a program that is to give the same ids as another one cannot take any.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
-#include "text/normalizer.h"
-#include "text/piece_table.h"
-#include "text/segmenter.h"
-
 namespace pytransformer::text {
 
-// A model. The methods may be called from several threads at once; they throw CheckpointError if
-// its map of characters turns out to be broken.
+// A model. The methods may be called from several threads at once; they throw CheckpointError where
+// a model shows only then that it is broken.
 class SentencePiece {
  public:
-  // The file's content must outlive it. Throws std::runtime_error if the file contradicts itself.
-  explicit SentencePiece(const SentencePieceFile& file);
+  virtual ~SentencePiece() = default;
 
   // Hands over the pieces of a text one after another. What no piece covers is a piece by itself
   // with the unknown one's id.
   using Take = std::function<void(std::string_view piece, int32_t id)>;
-  void cut(std::string_view text, const Take& take) const;
+  virtual void cut(std::string_view text, const Take& take) const = 0;
   // The text of pieces, others than the model's too.
-  std::string join(std::span<const std::string_view> pieces) const;
+  virtual std::string join(std::span<const std::string_view> pieces) const = 0;
 
-  int32_t size() const { return table_.size(); }
-  std::string_view piece(int32_t id) const { return table_.text(id); }  // 0 to size() - 1
+  virtual int32_t size() const = 0;
+  virtual std::string_view piece(int32_t id) const = 0;  // 0 to size() - 1
   // The unknown piece's id for what is no piece.
-  int32_t id(std::string_view piece) const { return table_.id(piece); }
-  int32_t unknown_id() const { return table_.unknown(); }  // -1 if there is none
-  int32_t end_id() const { return end_; }                  // -1 if there is none
-
- private:
-  // Appends a piece's text; returns whether that lost a space which the normalisation had added.
-  bool append(std::string_view piece, int32_t id, bool is_first, std::string& text) const;
-
-  PieceTable table_;
-  PrefixMatcher user_defined_;
-  std::unique_ptr<const Segmenter> segmenter_;
-  Normalizer normalizer_;
-  std::optional<Normalizer> denormalizer_;
-  bool adds_space_, removes_spaces_;
-  int32_t end_;
-  std::string unknown_text_;
+  virtual int32_t id(std::string_view piece) const = 0;
+  virtual int32_t unknown_id() const = 0;  // -1 if there is none
+  virtual int32_t end_id() const = 0;      // -1 if there is none
 };
 
 // Throws CheckpointError that names the file if `content`, which must outlive the model, is none.

@@ -9,6 +9,8 @@
 namespace pytransformer::text {
 namespace {
 
+constexpr size_t kLongestPiece = 8000;  // bytes; sentencepiece reads no longer ones
+
 [[noreturn]] void cut_short() { throw std::runtime_error("the file is cut short or damaged"); }
 
 // The fields of a message, one after another.
@@ -18,6 +20,7 @@ class Fields {
 
   // The next one's number; 0 at the end.
   uint32_t next() {
+    whole_ = rest_;
     if (rest_.empty()) return 0;
     const uint64_t tag = varint();
     if (tag > UINT32_MAX || tag < 8) cut_short();
@@ -40,6 +43,9 @@ class Fields {
     }
     return static_cast<uint32_t>(tag >> 3);
   }
+
+  // All bytes of the field.
+  std::string_view whole() const { return whole_.substr(0, whole_.size() - rest_.size()); }
 
   // Each puts the field's value into its argument if the field has such a one.
   void read(std::string_view& bytes) const {
@@ -77,7 +83,7 @@ class Fields {
     return taken;
   }
 
-  std::string_view rest_;
+  std::string_view rest_, whole_;  // behind the field, from its beginning on
   Form form_ = Form::varint;
   uint64_t value_ = 0;
   std::string_view bytes_;
@@ -102,6 +108,9 @@ PieceSpec read_piece(Fields fields) {
     if (number == 1) fields.read(piece.text);
     if (number == 2) fields.read(piece.score);
     if (number == 3) read_enumeration(fields, 6, piece.type);
+  }
+  if (piece.text.empty() || piece.text.size() >= kLongestPiece) {
+    throw std::runtime_error("a piece is empty or too long");
   }
   check_utf8(piece.text);
   if (!std::isfinite(piece.score)) throw std::runtime_error("a score is not a number");
@@ -142,6 +151,15 @@ SentencePieceFile read_sentencepiece(std::string_view content) {
   }
   if (!denormalizer.character_map.empty()) file.denormalizer = denormalizer;
   return file;
+}
+
+std::string without_tests(std::string_view content) {
+  std::string kept;
+  Fields fields(content);
+  while (const uint32_t number = fields.next()) {
+    if (number != 4) kept += fields.whole();
+  }
+  return kept;
 }
 
 }  // namespace pytransformer::text

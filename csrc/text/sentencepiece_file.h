@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -38,8 +39,11 @@ struct SentencePieceFile {
   std::optional<NormalizerSpec> denormalizer;  // what is done to a text that was joined
 };
 
-// Throws std::runtime_error if `content` is no such message, is cut short, or holds text that is
-// not UTF-8, or scores that are no numbers.
+// Throws std::runtime_error if `content` is no such message, is cut short, or holds pieces that are
+// empty, too long or not UTF-8, or scores that are no numbers.
 SentencePieceFile read_sentencepiece(std::string_view content);
+
+// Such a content without the texts that a model is tested with when it is opened.
+std::string without_tests(std::string_view content);
 
 }  // namespace pytransformer::text

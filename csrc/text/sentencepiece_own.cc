@@ -1,10 +1,14 @@
-#include "text/sentencepiece.h"
-
+// The engine's own reader of sentencepiece's models.
+#include <optional>
 #include <stdexcept>
 
 #include "io/utf8.h"
 #include "text/clean_up.h"
 #include "text/errors.h"
+#include "text/normalizer.h"
+#include "text/piece_table.h"
+#include "text/segmenter.h"
+#include "text/sentencepiece.h"
 
 namespace pytransformer::text {
 namespace {
@@ -23,9 +27,35 @@ int32_t control_id(const PieceTable& table, std::string_view piece) {
   return id >= 0 && table.type(id) == PieceType::control ? id : -1;
 }
 
-}  // namespace
+class OwnSentencePiece : public SentencePiece {
+ public:
+  // The file's content must outlive it. Throws std::runtime_error if the file contradicts itself.
+  explicit OwnSentencePiece(const SentencePieceFile& file);
 
-SentencePiece::SentencePiece(const SentencePieceFile& file)
+  void cut(std::string_view text, const Take& take) const override;
+  std::string join(std::span<const std::string_view> pieces) const override;
+
+  int32_t size() const override { return table_.size(); }
+  std::string_view piece(int32_t id) const override { return table_.text(id); }
+  int32_t id(std::string_view piece) const override { return table_.id(piece); }
+  int32_t unknown_id() const override { return table_.unknown(); }
+  int32_t end_id() const override { return end_; }
+
+ private:
+  // Appends a piece's text; returns whether that lost a space which the normalisation had added.
+  bool append(std::string_view piece, int32_t id, bool is_first, std::string& text) const;
+
+  PieceTable table_;
+  PrefixMatcher user_defined_;
+  std::unique_ptr<const Segmenter> segmenter_;
+  Normalizer normalizer_;
+  std::optional<Normalizer> denormalizer_;
+  bool adds_space_, removes_spaces_;
+  int32_t end_;
+  std::string unknown_text_;
+};
+
+OwnSentencePiece::OwnSentencePiece(const SentencePieceFile& file)
     : table_(file),
       user_defined_(table_.user_defined()),
       segmenter_(make_segmenter(file.type, table_, user_defined_)),
@@ -37,7 +67,7 @@ SentencePiece::SentencePiece(const SentencePieceFile& file)
   if (file.denormalizer) denormalizer_.emplace(*file.denormalizer, false, PrefixMatcher());
 }
 
-void SentencePiece::cut(std::string_view text, const Take& take) const {
+void OwnSentencePiece::cut(std::string_view text, const Take& take) const {
   const std::string normalized = normalizer_(text);
   std::string_view unknown;  // characters that no piece covers, one behind another
   const auto take_unknown = [&] {
@@ -61,7 +91,7 @@ void SentencePiece::cut(std::string_view text, const Take& take) const {
   take_unknown();
 }
 
-std::string SentencePiece::join(std::span<const std::string_view> pieces) const {
+std::string OwnSentencePiece::join(std::span<const std::string_view> pieces) const {
   std::string text, bytes;
   bool is_first = true, lost_space = false;
   for (const std::string_view piece : pieces) {
@@ -80,8 +110,8 @@ std::string SentencePiece::join(std::span<const std::string_view> pieces) const 
   return text;
 }
 
-bool SentencePiece::append(std::string_view piece, int32_t id, bool is_first,
-                           std::string& text) const {
+bool OwnSentencePiece::append(std::string_view piece, int32_t id, bool is_first,
+                              std::string& text) const {
   if (id < 0 || table_.type(id) == PieceType::unknown) {
     text += id >= 0 && table_.text(id) == piece ? unknown_text_ : piece;
     return false;
@@ -94,10 +124,12 @@ bool SentencePiece::append(std::string_view piece, int32_t id, bool is_first,
   return drops && !removes_spaces_;
 }
 
+}  // namespace
+
 std::unique_ptr<const SentencePiece> open_sentencepiece(std::string_view content,
                                                         std::string_view name) {
   try {
-    return std::make_unique<const SentencePiece>(read_sentencepiece(content));
+    return std::make_unique<const OwnSentencePiece>(read_sentencepiece(content));
   } catch (const std::runtime_error& error) {
     throw CheckpointError(std::string(name) + " is not a sentencepiece model: " + error.what());
   }
