@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pytransformer import _native
 from pytransformer.decoding_limits import DecodingLimits
@@ -29,8 +28,7 @@ _BEAM_RULES = {"generate": 0, "marian": 1, "ctranslate2": 2}
 _EARLY_STOPPING: dict[bool | str, int] = {False: 0, True: 1, "never": 2}
 
 
-@dataclass(frozen=True)
-class Decoding:
+class Decoding(NamedTuple):
     """Checked options, and the same as the engine takes them."""
 
     options: TranslationOptions
@@ -64,10 +62,7 @@ class Resolver:
                 self._resolved.clear()
             self._resolved[key] = found
         # Whoever asks may change what the engine takes.
-        search = _native.SearchOptions(found.search)
-        return Decoding(
-            found.options, search, found.force_phrases, found.force_words, found.allowed
-        )
+        return found._replace(search=_native.SearchOptions(found.search))
 
 
 def _key(arguments: Mapping[str, object]) -> _Key | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytransformer.decoding import Decoding
 from pytransformer.errors import OptionError
@@ -16,8 +15,7 @@ from pytransformer.sentences import SentenceTranslator
 from pytransformer.streaming import LineStream, ending
 
 
-@dataclass(frozen=True)
-class TextOptions:
+class TextOptions(NamedTuple):
     """What is asked of a text besides the options of decoding."""
 
     src_lang: str | None = None
@@ -122,8 +120,9 @@ class TextBatch:
         )
 
     def _add(self, line: str, owner: int, asked: TextOptions) -> None:
-        found = GlossaryLine(line)
-        if asked.glossary is not None:
+        if asked.glossary is None:
+            found = GlossaryLine(line)
+        else:
             found = asked.glossary.apply(
                 line, self._tokenizer, src_lang=asked.src_lang, tgt_lang=asked.tgt_lang
             )

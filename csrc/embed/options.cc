@@ -187,6 +187,20 @@ void read_languages(const pytransformer_options& given, const Model& model, Deco
   }
 }
 
+// Options without effect: the engine would pass over them in silence.
+void check_contradictions(const decode::SearchOptions& search) {
+  const auto require = [](bool holds, const char* what) {
+    if (!holds) throw Fault(PYTRANSFORMER_ERROR_OPTION, what);
+  };
+  require(search.diversity_penalty <= 0 || search.num_beam_groups > 1,
+          "diversity_penalty needs num_beam_groups of 2 or more");
+  require(search.samples() || (search.sampling_topp == 1 && search.sampling_temperature == 1),
+          "sampling_topp and sampling_temperature need sampling_topk: 0 draws from all tokens, 1 "
+          "takes the best");
+  require(search.return_alternatives || search.min_alternative_expansion_prob <= 0,
+          "min_alternative_expansion_prob needs return_alternatives");
+}
+
 }  // namespace
 
 std::string_view view(pytransformer_text text) {
@@ -249,6 +263,7 @@ Decoding read_options(const pytransformer_options* given, const Model& model) {
   read_search(all, decoding.search);
   read_tokens(all, model, decoding);
   read_languages(all, model, decoding);
+  check_contradictions(decoding.search);
   set(all.max_input_length, decoding.max_input_length);
   if (decoding.max_input_length < 0) {
     throw Fault(PYTRANSFORMER_ERROR_OPTION, "max_input_length is " +

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -99,7 +98,7 @@ class BatchScoring:
         search = _native.SearchOptions(self._decoding.search)
         search.score_targets = True
         search.decoder_start_token_id = self._pairs[group[0]].start_id
-        decoding = dataclasses.replace(self._decoding, search=search)
+        decoding = self._decoding._replace(search=search)
         try:
             pending = self._model.sentences.submit(
                 [self._pairs[i].source_ids for i in group],

@@ -111,9 +111,7 @@ class Searches:
 
     def _decoding_of(self, sentence: Sentence) -> Decoding:
         """The decoding with what belongs to one sentence, or to all that are queued with it."""
-        decoding = dataclasses.replace(
-            self.decoding, search=_native.SearchOptions(self.decoding.search)
-        )
+        decoding = self.decoding._replace(search=_native.SearchOptions(self.decoding.search))
         search = decoding.search
         search.stream = self._stream
         search.decoder_start_token_id = sentence.start_id
@@ -125,11 +123,11 @@ class Searches:
             assert self._model.vocabulary_map is not None
             allowed = self._model.vocabulary_map.candidates(sentence.source, sentence.prefix_ids)
             allowed = sorted({*allowed, *search.end_token_ids})
-            decoding = dataclasses.replace(decoding, allowed=allowed)
+            decoding = decoding._replace(allowed=allowed)
         if self._options.samples and _seeds is not None:
             seed = _seeds.getrandbits(64)
             chosen = dataclasses.replace(decoding.options, seed=seed)
-            decoding = dataclasses.replace(decoding, options=chosen)
+            decoding = decoding._replace(options=chosen)
         return decoding
 
 
