@@ -160,17 +160,21 @@ void Team::gather() {
   patience_ = 0;
 }
 
-// The threads are kept from running together if they slept a quarter of the time.
+// The threads are kept from running together if they slept a quarter of the time. Where that comes
+// again soon, as beside threads that spin for their own next work, the retreats grow longer.
 void Team::judge(Clock::time_point start, int count) {
   const Clock::duration slept = barrier_.take_slept();
   const Clock::time_point now = Clock::now();
   if (4 * slept < (now - start) * count) {
-    if (active_ == followers_.size()) retreat_ = kShortestRetreat;
+    together_ += now - start;
     return;
   }
   active_ /= 2;
   retry_at_ = now + retreat_;
-  retreat_ = std::min<Clock::duration>(2 * retreat_, kLongestRetreat);
+  const bool is_lasting = together_ < kLastingShare * retreat_;
+  retreat_ = is_lasting ? std::min<Clock::duration>(2 * retreat_, kLongestRetreat)
+                        : Clock::duration(kShortestRetreat);
+  together_ = {};
 }
 
 void Team::run_together(void (*body)(const void*, const Thread&), const void* context) {

@@ -111,6 +111,7 @@ class Team {
 
   static constexpr std::chrono::milliseconds kShortestRetreat{10};
   static constexpr std::chrono::milliseconds kLongestRetreat{1000};
+  static constexpr int kLastingShare = 8;
 
   const kernels::Table& kernels_;
   const int threads_;
@@ -120,7 +121,8 @@ class Team {
   int patience_ = 0;                                  // turns to wait for those who were called
   std::atomic<int> core_ = -1;                        // the master's, when it called
   Clock::time_point retry_at_;
-  Clock::duration retreat_ = kShortestRetreat;
+  Clock::duration retreat_ = kShortestRetreat;  // the next one
+  Clock::duration together_{};                  // what has gone well since the last one
   Barrier barrier_;
   StageClock clock_;
   // What is run.
