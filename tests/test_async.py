@@ -217,6 +217,14 @@ class TestCancel:
             asyncio.run(wait_a_moment())
         self.check_free(translator)
 
+    def test_by_leaving_it_behind(self, translator: Translator) -> None:
+        """As Ctrl-C does that comes before anybody waits."""
+        translator._engine.start_profile()
+        pending = translator.translate_async(LONG, **ENDLESS)
+        assert not pending.done()
+        del pending
+        self.check_free(translator)
+
     def test_what_is_done_stays(self, translator: Translator, expected: list[str]) -> None:
         pending = translator.translate_async(GERMAN, tgt_lang="en")
         while not pending.done():

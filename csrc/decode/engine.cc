@@ -38,6 +38,16 @@ std::exception_ptr closed_error() {
   return std::make_exception_ptr(std::runtime_error("the engine was closed"));
 }
 
+// The caller's share in a job. Where the last copy goes away the job ends, for nobody can ask for
+// its result any more. A child of fork leaves its parent's jobs alone: a thread that it does not
+// have may hold their locks.
+std::shared_ptr<Job> callers_share(std::shared_ptr<Job> job) {
+  Job* const shared = job.get();
+  return {shared, [owned = std::move(job), process = ::getpid()](Job*) {
+            if (process == ::getpid() && !owned->done()) owned->cancel();
+          }};
+}
+
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const nn::Model> model, int inter_threads, int intra_threads,
@@ -129,7 +139,7 @@ std::shared_ptr<Job> Engine::submit(std::vector<Request> requests, SearchOptions
     shared.queue.push_back(job);
   }
   shared.wake.notify_all();
-  return job;
+  return callers_share(std::move(job));
 }
 
 bool Engine::has_room(const Job& job, int64_t sentences, int64_t tokens) const {

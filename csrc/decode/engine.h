@@ -49,7 +49,8 @@ class Engine {
 
   // Checks the requests and options (std::invalid_argument, MemoryLimitError) and queues them.
   // Workers start with the first job. May be called from several threads, and in a child of a
-  // process that has translated.
+  // process that has translated. A job whose last pointer goes away before it has ended is
+  // cancelled.
   std::shared_ptr<Job> submit(std::vector<Request> requests, SearchOptions options);
 
   // A part of max_memory for work on the caller's own thread.
