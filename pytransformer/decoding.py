@@ -62,7 +62,9 @@ class Resolver:
                 self._resolved.clear()
             self._resolved[key] = found
         # Whoever asks may change what the engine takes.
-        return found._replace(search=_native.SearchOptions(found.search))
+        options, search, force_phrases, force_words, allowed = found
+        search = _native.SearchOptions(search)
+        return Decoding(options, search, force_phrases, force_words, allowed)
 
 
 def _key(arguments: Mapping[str, object]) -> _Key | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, NamedTuple, TypeAlias
 
 from pytransformer.errors import OptionError
 from pytransformer.tokenizers import Tokenizer
@@ -20,8 +20,7 @@ _WORD_BEGIN = re.compile(r"(?<!\w)")
 _WORD_END = re.compile(r"(?!\w)")
 
 
-@dataclass(frozen=True)
-class GlossaryLine:
+class GlossaryLine(NamedTuple):
     """A line as the model gets it, and what its translation must hold.
 
     Attributes:
@@ -31,8 +30,8 @@ class GlossaryLine:
     """
 
     source: str
-    phrases: list[str] = field(default_factory=list)
-    placeholders: dict[str, str] = field(default_factory=dict)
+    phrases: Sequence[str] = ()
+    placeholders: Mapping[str, str] = MappingProxyType({})
 
     def restored(self, translation: str) -> str:
         """The translation with terms in place of placeholders."""

@@ -52,6 +52,9 @@ class PromptLengthError(InputLengthError):
 
 def check_sentences(name: str, sentences: object) -> None:
     """Raises TypeError for what cannot hold sentences."""
+    # What most callers give, without the long way through what it might be.
+    if type(sentences) is list:
+        return
     if isinstance(sentences, (str, bytes)) or not isinstance(sentences, Iterable):
         raise TypeError(f"{name} is {type(sentences).__name__}, {_EXPECTED}")
 
@@ -68,12 +71,13 @@ def sentence_list(
 
 
 def _items(name: str, sentence: Any) -> list[str] | list[int]:
-    if hasattr(sentence, "tolist"):
-        sentence = sentence.tolist()
-    if isinstance(sentence, (str, bytes)) or not isinstance(sentence, Sequence):
-        raise TypeError(f"{name} is {type(sentence).__name__}, {_EXPECTED}")
+    if type(sentence) is not list:
+        if hasattr(sentence, "tolist"):
+            sentence = sentence.tolist()
+        if isinstance(sentence, (str, bytes)) or not isinstance(sentence, Sequence):
+            raise TypeError(f"{name} is {type(sentence).__name__}, {_EXPECTED}")
     items = list(sentence)
-    kinds = {type(item) for item in items}
+    kinds = set(map(type, items))
     if len(kinds) > 1 or not kinds <= {str, int}:
         items = [item if isinstance(item, str) else _id(name, item) for item in items]
         if len({isinstance(item, str) for item in items}) > 1:

@@ -35,13 +35,14 @@ class SentenceTranslator:
         self.resolve = Resolver(self.limits)
         self._random = random.SystemRandom()
         self._nothing: dict[tuple[str | None, str | None], list[int]] = {}
+        self._language_options: dict[str | None, dict[str, int]] = {}
 
     def submit(
         self,
         sources: Sequence[list[int]],
         decoding: Decoding,
         *,
-        nothing: Sequence[int],
+        nothing: list[int],
         owners: Sequence[int] | None = None,
         targets: Sequence[Sequence[int]] | None = None,
         phrases: Sequence[Sequence[Sequence[int]]] | None = None,
@@ -60,12 +61,14 @@ class SentenceTranslator:
         sources = [
             self.fitted(ids, owner, decoding) for ids, owner in zip(sources, owners, strict=True)
         ]
-        self._check_targets(targets or [], owners, decoding)
+        if targets:
+            self._check_targets(targets, owners, decoding)
         allowed = _native.TokenList(decoding.allowed) if decoding.allowed else None
-        requests = []
-        has_content = [list(ids) != list(nothing) for ids in sources]
+        draws = decoding.draws
+        requests, has_content = [], []
         for index, ids in enumerate(sources):
-            if not has_content[index]:
+            has_content.append(ids != nothing)
+            if ids == nothing:
                 continue
             target = targets[index] if targets is not None else ()
             words = [*decoding.force_words, *(phrases[index] if phrases is not None else ())]
@@ -77,7 +80,7 @@ class SentenceTranslator:
                     target,
                     decoding.force_phrases,
                     allowed,
-                    self._seed(decoding),
+                    self._seed(decoding) if draws else 0,
                     words,
                     self._continuations if words else None,
                 )
@@ -117,8 +120,10 @@ class SentenceTranslator:
     ) -> list[str]:
         """The tokens of a hypothesis, unknown ones replaced if that was asked for."""
         tokens = self.model.tokenizer.target_tokens(found.ids)
+        if not decoding.options.replace_unknowns:
+            return tokens
         unknown = self.limits.unknown_id()
-        if not decoding.options.replace_unknowns or unknown not in found.ids:
+        if unknown not in found.ids:
             return tokens
         names = source()
         tokenizer = self.model.tokenizer
@@ -149,12 +154,17 @@ class SentenceTranslator:
 
     def language_options(self, tgt_lang: str | None) -> dict[str, int]:
         """The options, by name, that have translations come in a language."""
-        tokenizer = self.model.tokenizer
-        tokens = {
-            "forced_bos_token_id": tokenizer.forced_bos_id(tgt_lang),
-            "decoder_start_token_id": tokenizer.decoder_start_id(tgt_lang),
-        }
-        return {name: token_id for name, token_id in tokens.items() if token_id is not None}
+        _check_language("tgt_lang", tgt_lang)
+        found = self._language_options.get(tgt_lang)
+        if found is None:
+            tokenizer = self.model.tokenizer
+            tokens = {
+                "forced_bos_token_id": tokenizer.forced_bos_id(tgt_lang),
+                "decoder_start_token_id": tokenizer.decoder_start_id(tgt_lang),
+            }
+            found = {name: token_id for name, token_id in tokens.items() if token_id is not None}
+            self._language_options[tgt_lang] = found
+        return found
 
     def target_ids(self, text: str, decoding: Decoding) -> list[int]:
         """The ids of a text in the target language, with the token that comes first in it."""
@@ -236,15 +246,13 @@ class SentenceTranslator:
 
     def nothing(self, src_lang: str | None, tgt_lang: str | None) -> list[int]:
         """The ids of a text without content; raises OptionError for an unknown language."""
-        languages = src_lang, tgt_lang
-        for name, language in zip(("src_lang", "tgt_lang"), languages, strict=True):
-            if language is not None and not isinstance(language, str):
-                raise TypeError(f"{name} is {type(language).__name__}, expected a string")
-        if languages not in self._nothing:
-            self._nothing[languages] = self.model.tokenizer.encode_ids(
-                "", src_lang=src_lang, tgt_lang=tgt_lang
-            )
-        return self._nothing[languages]
+        _check_language("src_lang", src_lang)
+        _check_language("tgt_lang", tgt_lang)
+        found = self._nothing.get((src_lang, tgt_lang))
+        if found is None:
+            found = self.model.tokenizer.encode_ids("", src_lang=src_lang, tgt_lang=tgt_lang)
+            self._nothing[src_lang, tgt_lang] = found
+        return found
 
     def forced_start(self, prefix: Sequence[int], decoding: Decoding) -> list[int]:
         """The tokens that a translation must begin with."""
@@ -267,8 +275,6 @@ class SentenceTranslator:
         return _native.TokenList(ids)
 
     def _seed(self, decoding: Decoding) -> int:
-        if not decoding.draws:
-            return 0
         seed = decoding.options.seed
         return self._random.getrandbits(64) if seed < 0 else seed
 
@@ -283,3 +289,8 @@ class SentenceTranslator:
             allowed &= set(decoding.allowed)
         allowed.update(decoding.search.end_token_ids, *phrases)
         return _native.TokenList(sorted(allowed))
+
+
+def _check_language(name: str, language: object) -> None:
+    if language is not None and not isinstance(language, str):
+        raise TypeError(f"{name} is {type(language).__name__}, expected a string")

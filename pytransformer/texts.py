@@ -39,6 +39,7 @@ class TextBatch:
         self._decoding = decoding
         self._tokenizer = translator.model.tokenizer
         self._texts = texts
+        self._has_glossary = asked.glossary is not None
         self._lines: list[GlossaryLine] = []
         self._ids: list[list[int]] = []
         self._owners: list[int] = []
@@ -55,7 +56,9 @@ class TextBatch:
     def submit(self, *, stream: bool = False) -> Pending:
         """Queues the lines; a job for :meth:`stream` tells of single tokens."""
         self._decoding.search.stream = stream
-        phrases = [[self._phrase_ids(phrase) for phrase in line.phrases] for line in self._lines]
+        phrases = None
+        if self._has_glossary:
+            phrases = [[self._phrase_ids(found) for found in line.phrases] for line in self._lines]
         return self._translator.submit(
             self._ids,
             self._decoding,
@@ -67,8 +70,13 @@ class TextBatch:
 
     def join(self, hypotheses: Sequence[Sequence[Hypothesis]]) -> list[str]:
         """The texts, made of the best hypothesis of each line."""
-        lines = (self._text(index, found[0]) for index, found in enumerate(hypotheses))
-        return ["\n".join(next(lines) for _ in range(text.count("\n") + 1)) for text in self._texts]
+        lines = [self._text(index, found[0]) for index, found in enumerate(hypotheses)]
+        texts, first = [], 0
+        for text in self._texts:
+            end = first + text.count("\n") + 1
+            texts.append("\n".join(lines[first:end]))
+            first = end
+        return texts
 
     def scored(self, hypotheses: Sequence[Sequence[Hypothesis]]) -> list[list[ScoredText]]:
         """All hypotheses of each line, as text."""
@@ -127,17 +135,20 @@ class TextBatch:
                 line, self._tokenizer, src_lang=asked.src_lang, tgt_lang=asked.tgt_lang
             )
         self._lines.append(found)
-        self._ids.append(self._encoded(found.source, asked) if line.strip() else self._nothing)
+        self._ids.append(
+            self._tokenizer.encode_ids(
+                found.source, src_lang=asked.src_lang, tgt_lang=asked.tgt_lang
+            )
+            if line.strip()
+            else self._nothing
+        )
         self._owners.append(owner)
-
-    def _encoded(self, line: str, asked: TextOptions) -> list[int]:
-        return self._tokenizer.encode_ids(line, src_lang=asked.src_lang, tgt_lang=asked.tgt_lang)
 
     def _text(self, index: int, best: Hypothesis) -> str:
         """The translation of a line, as one line that ends as its source does."""
         ids = best.ids
-        unknown = self._translator.limits.unknown_id()
-        if self._decoding.options.replace_unknowns and unknown in ids:
+        replaces = self._decoding.options.replace_unknowns
+        if replaces and self._translator.limits.unknown_id() in ids:
             tokens = self._translator.tokens(
                 best, self._decoding, lambda: self._tokenizer.source_tokens(self._ids[index])
             )
@@ -151,7 +162,9 @@ class TextBatch:
         return self._completed(index, text)
 
     def _completed(self, index: int, text: str) -> str:
-        return _one_line(self._lines[index].restored(text)) + self._ending(index)
+        if self._has_glossary:
+            text = self._lines[index].restored(text)
+        return _one_line(text) + self._ending(index)
 
     def _ending(self, index: int) -> str:
         r"""What a line keeps of "\r\n"."""

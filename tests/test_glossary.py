@@ -34,7 +34,7 @@ def translator() -> Translator:
 
 def found(terms: dict[str, str], line: str, translator: Translator) -> list[str]:
     """The translations of the terms that are in a line, in order."""
-    return Glossary(terms).apply(line, translator.tokenizer).phrases
+    return list(Glossary(terms).apply(line, translator.tokenizer).phrases)
 
 
 class TestTerms:

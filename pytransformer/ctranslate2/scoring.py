@@ -103,7 +103,7 @@ class BatchScoring:
             pending = self._model.sentences.submit(
                 [self._pairs[i].source_ids for i in group],
                 decoding,
-                nothing=(),
+                nothing=[],
                 targets=[self._pairs[i].target_ids for i in group],
             )
         except OptionError as error:

@@ -88,7 +88,7 @@ class Searches:
         return self._model.sentences.submit(
             [sentence.source_ids for sentence in sentences],
             self._decoding_of(max(sentences, key=lambda sentence: len(sentence.prefix_ids))),
-            nothing=(),
+            nothing=[],
             targets=[sentence.prefix_ids for sentence in sentences],
         )
 

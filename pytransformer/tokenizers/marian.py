@@ -54,8 +54,8 @@ class MarianTokenizer(MarkedWords):
             target = token_list(files["target_vocabulary.json"], "target_vocabulary.json")
         self._source_ids = _ids(source)
         self._target_ids = _ids(target) if separate else self._source_ids
-        self._source_tokens = source
-        self._target_tokens = target
+        self._source_names = _names(source, self._source_pieces)
+        self._target_names = _names(target, self._target_pieces) if separate else self._source_names
         special = [token["content"] for token in added if token["special"]]
         self._special_ids = {
             self._target_ids[content] for content in special if content in self._target_ids
@@ -76,11 +76,11 @@ class MarianTokenizer(MarkedWords):
 
     @property
     def source_languages(self) -> tuple[str, ...]:
-        return _named(self._source_lang)
+        return _known(self._source_lang)
 
     @property
     def target_languages(self) -> tuple[str, ...]:
-        return self._languages or _named(self._target_lang)
+        return self._languages or _known(self._target_lang)
 
     def encode(
         self, text: str, *, src_lang: str | None = None, tgt_lang: str | None = None
@@ -95,20 +95,20 @@ class MarianTokenizer(MarkedWords):
         self, text: str, *, src_lang: str | None = None, tgt_lang: str | None = None
     ) -> list[int]:
         tokens = self.encode(text, src_lang=src_lang, tgt_lang=tgt_lang)
-        return self.source_ids([*tokens, self._end])
+        return [*self._ids_of(tokens), self._end_id]
 
     def source_ids(self, tokens: Sequence[str]) -> list[int]:
-        ids = [self._source_ids.get(token, self._source_unknown) for token in tokens]
+        ids = self._ids_of(tokens)
         return ids if ids and ids[-1] == self._end_id else [*ids, self._end_id]
 
     def target_ids(self, tokens: Sequence[str]) -> list[int]:
         return [self._target_ids.get(token, self._target_unknown) for token in tokens]
 
     def source_tokens(self, ids: Sequence[int]) -> list[str]:
-        return [_token(token_id, self._source_tokens, self._source_pieces) for token_id in ids]
+        return _named(ids, self._source_names)
 
     def target_tokens(self, ids: Sequence[int]) -> list[str]:
-        return [_token(token_id, self._target_tokens, self._target_pieces) for token_id in ids]
+        return _named(ids, self._target_names)
 
     def forced_bos_id(self, tgt_lang: str | None) -> int | None:
         return None  # the language is named by a token of the source
@@ -121,14 +121,17 @@ class MarianTokenizer(MarkedWords):
         return self._target_unknown
 
     def decode(self, ids: Sequence[int]) -> str:
-        return self.decode_tokens(
-            self.target_tokens([i for i in ids if i not in self._special_ids])
-        )
+        special = self._special_ids
+        return self.decode_tokens(_named([i for i in ids if i not in special], self._target_names))
 
     def decode_tokens(self, tokens: Sequence[str]) -> str:
         text: str = self._target_pieces.decode_pieces(list(tokens))
         text = text.replace(_UNDERLINE, " ").strip()
         return clean_up(text) if self._clean_up else text
+
+    def _ids_of(self, tokens: Sequence[str]) -> list[int]:
+        ids, unknown = self._source_ids, self._source_unknown
+        return [ids.get(token, unknown) for token in tokens]
 
     def _with_prefix(self, text: str, src_lang: str | None, tgt_lang: str | None) -> str:
         if src_lang and any(_differ(src_lang, known) for known in self.source_languages):
@@ -167,15 +170,26 @@ def _cut(text: str, pieces: Any) -> list[str]:
     return [text[:end], *tokens] if end else tokens
 
 
-def _token(token_id: int, tokens: Sequence[str | None], pieces: Any) -> str:
-    token = tokens[token_id] if 0 <= token_id < len(tokens) else None
-    if token is not None:
-        return token
-    # An embedding may have more rows than the vocabulary; transformers then asks sentencepiece.
-    if 0 <= token_id < pieces.get_piece_size():
-        piece: str = pieces.id_to_piece(token_id)
-        return piece
-    raise OptionError(f"no token has the id {token_id}")
+def _names(tokens: Sequence[str | None], pieces: Any) -> list[str | None]:
+    """The tokens of all ids, None for one that has none.
+
+    An embedding may have more rows than the vocabulary; transformers then asks sentencepiece.
+    """
+    names = [*tokens, *[None] * (pieces.get_piece_size() - len(tokens))]
+    for token_id in range(pieces.get_piece_size()):
+        if names[token_id] is None:
+            names[token_id] = pieces.id_to_piece(token_id)
+    return names
+
+
+def _named(ids: Sequence[int], names: Sequence[str | None]) -> list[str]:
+    found: list[str] = []
+    for token_id in ids:
+        name = names[token_id] if 0 <= token_id < len(names) else None
+        if name is None:
+            raise OptionError(f"no token has the id {token_id}")
+        found.append(name)
+    return found
 
 
 def _ids(tokens: Sequence[str | None]) -> dict[str, int]:
@@ -184,7 +198,7 @@ def _ids(tokens: Sequence[str | None]) -> dict[str, int]:
     return cast("dict[str, int]", ids)
 
 
-def _named(language: str | None) -> tuple[str, ...]:
+def _known(language: str | None) -> tuple[str, ...]:
     return (language,) if language and language != _SEVERAL else ()
 
 
