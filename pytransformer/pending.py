@@ -198,7 +198,10 @@ def _set_all(futures: Sequence[asyncio.Future[None]]) -> None:
 
 
 class AsyncResult(Generic[T]):
-    """A result that is not there yet; ``await`` it, or ask for it with :meth:`result`."""
+    """A result that is not there yet; ``await`` it, or ask for it with :meth:`result`.
+
+    Work whose result nobody holds any more is cancelled.
+    """
 
     def __init__(
         self, pending: Pending, make_result: Callable[[], T], watcher: CompletionWatcher
