@@ -1,12 +1,12 @@
 #include "simd/threads.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 
 #include <algorithm>
 #include <cfenv>
 #include <cmath>
-#include <exception>
 #include <fstream>
 #include <latch>
 #include <string>
@@ -58,6 +58,14 @@ class SignalBlock {
   sigset_t before_;
 };
 
+// The life of a thread that only shows that it can be had. It must not touch the heap, as
+// std::thread's does where it ends: malloc() reserves 64 MB of addresses for every thread that
+// asks, and they would be missing where the process may have only so many.
+void* wait_for(void* counted) {
+  static_cast<std::latch*>(counted)->wait();
+  return nullptr;
+}
+
 }  // namespace
 
 int available_threads() {
@@ -68,17 +76,16 @@ int available_threads() {
 
 int startable_threads(int most) {
   std::latch counted(1);
-  std::vector<std::thread> threads;
-  try {
-    while (static_cast<int>(threads.size()) < most) {
-      threads.emplace_back([&counted] { counted.wait(); });
-    }
-  } catch (const std::exception&) {
-    // Those that there are.
+  std::vector<pthread_t> threads(static_cast<size_t>(std::max(0, most)));
+  size_t count = 0;
+  while (count < threads.size() &&
+         pthread_create(&threads[count], nullptr, &wait_for, &counted) == 0) {
+    ++count;
   }
   counted.count_down();
-  for (std::thread& thread : threads) thread.join();
-  return static_cast<int>(threads.size());
+  for (size_t i = 0; i < count; ++i) pthread_join(threads[i], nullptr);
+  // Where there is an end to them, others need some too before ours are started.
+  return static_cast<int>(count < threads.size() ? count / 2 : count);
 }
 
 std::thread start_thread(std::function<void()> body) {

@@ -10,8 +10,8 @@ namespace pytransformer::simd {
 // (cgroup v2 cpu.max or v1 cpu.cfs_quota_us); at least 1.
 int available_threads();
 
-// How many threads, up to `most`, the system would start now beside those that there are. Starts
-// them to see.
+// How many threads, up to `most`, may be started now beside those that there are: all, or half of
+// those that the system grants where these are fewer. Starts them to see.
 int startable_threads(int most);
 
 // Starts a thread that the process's signal handlers are not run on, and that computes in the
